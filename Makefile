@@ -1,0 +1,135 @@
+# Mandelbox Operator. `make help` is the map; Go and make are all a machine needs.
+
+GO ?= go
+# What `mandelbox-operator version` answers.
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+IMG ?= mandelbox-operator:$(VERSION)
+# How many compilers build the control plane, and how many packages are tested, at once.
+JOBS ?= 2
+TEST_TIMEOUT ?= 20m
+PKG ?= ./...
+ARGS ?=
+
+MODULE := github.com/mandelbox/mandelbox-operator
+BIN := $(CURDIR)/bin
+K8S_BIN := $(BIN)/k8s
+# A control plane of the user's own wins over the one that is built here.
+KUBEBUILDER_ASSETS ?= $(K8S_BIN)
+export KUBEBUILDER_ASSETS
+KUBECTL ?= $(K8S_BIN)/kubectl
+
+CONTROLLER_GEN := $(GO) tool -modfile=hack/tools/go.mod controller-gen
+GOLANGCI_LINT := $(BIN)/golangci-lint
+# Every module of this repository, by its folder.
+GO_MODULES := . hack/tools hack/tools/golangci-lint hack/controlplane
+
+.DEFAULT_GOAL := help
+# A recipe that fails leaves no half-written binary behind.
+.DELETE_ON_ERROR:
+
+##@ General
+
+.PHONY: help
+help: ## Show this map.
+	@awk 'BEGIN { FS = ":.*##"; printf "Usage: make <target> [VARIABLE=value]\n" } \
+	  /^[a-zA-Z0-9_-]+:.*?##/ { printf "  \033[36m%-14s\033[0m %s\n", $$1, $$2 } \
+	  /^##@/ { printf "\n\033[1m%s\033[0m\n", substr($$0, 5) }' $(firstword $(MAKEFILE_LIST))
+
+##@ See it run
+
+.PHONY: demo
+demo: controlplane ## Run the whole line against a local control plane and a local AWS; ARGS=--once ends by itself.
+	$(GO) run -ldflags '$(LDFLAGS)' . demo $(ARGS)
+
+.PHONY: run
+run: ## Run the manager against the cluster of the current kubeconfig; flags go in ARGS.
+	$(GO) run -ldflags '$(LDFLAGS)' . manager $(ARGS)
+
+##@ Development
+
+HEADER := hack/boilerplate.go.txt
+
+.PHONY: generate
+generate: ## Generate deepcopy, apply configurations, CRDs, RBAC and webhook manifests.
+	$(CONTROLLER_GEN) object:headerFile=$(HEADER) paths=./api/...
+	$(CONTROLLER_GEN) applyconfiguration:headerFile=$(HEADER) paths=./api/...
+	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
+	$(CONTROLLER_GEN) rbac:roleName=manager-role paths=./controllers/... paths=./internal/... output:rbac:dir=config/rbac
+	$(CONTROLLER_GEN) webhook paths=./internal/webhook/... output:webhook:dir=config/webhook
+
+.PHONY: fmt
+fmt: ## Format the Go code.
+	gofmt -s -w $$(git ls-files --cached --others --exclude-standard -- '*.go')
+
+.PHONY: vet
+vet: ## Run go vet.
+	$(GO) vet ./...
+
+.PHONY: lint
+lint: $(GOLANGCI_LINT) ## Run golangci-lint, with the Kubernetes API linter for api/.
+	$(GOLANGCI_LINT) run
+
+.PHONY: verify
+verify: vet lint ## Fail if anything generated, formatted or tidied differs from what is here, or a linter objects.
+	@GO='$(GO)' hack/verify $(GO_MODULES)
+
+.PHONY: test
+test: controlplane ## Run every test with the race detector, on a real control plane; PKG narrows it.
+	$(GO) test -race -timeout $(TEST_TIMEOUT) -p $(JOBS) $(PKG)
+
+##@ Build
+
+LDFLAGS := -X $(MODULE)/internal/cli.version=$(VERSION)
+
+.PHONY: build
+build: ## Build bin/mandelbox-operator.
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w $(LDFLAGS)' -o $(BIN)/mandelbox-operator .
+
+.PHONY: image
+image: ## Build the container image IMG with docker.
+	docker build --build-arg VERSION=$(VERSION) -t $(IMG) .
+
+.PHONY: clean
+clean: ## Remove everything that was built.
+	rm -rf $(BIN)
+
+##@ Install into the cluster of the current kubeconfig
+
+.PHONY: install
+install: $(KUBECTL) ## Install the CRDs.
+	$(KUBECTL) apply --server-side -k config/crd
+
+.PHONY: uninstall
+uninstall: $(KUBECTL) ## Remove the CRDs, and with them every object of their kinds.
+	$(KUBECTL) delete --ignore-not-found -k config/crd
+
+.PHONY: deploy
+deploy: $(KUBECTL) ## Install the CRDs and the manager.
+	$(KUBECTL) apply --server-side -k config/default
+
+.PHONY: undeploy
+undeploy: $(KUBECTL) ## Remove the manager and the CRDs.
+	$(KUBECTL) delete --ignore-not-found -k config/default
+
+##@ Tools
+
+# The control plane is built only if it is the one that will be used.
+.PHONY: controlplane
+ifeq ($(KUBEBUILDER_ASSETS),$(K8S_BIN))
+controlplane: $(K8S_BIN)/etcd $(K8S_BIN)/kube-apiserver $(K8S_BIN)/kubectl ## Build etcd, kube-apiserver and kubectl into bin/k8s.
+else
+controlplane:
+	@echo "using the control plane in $(KUBEBUILDER_ASSETS)"
+endif
+
+CONTROLPLANE_MOD := hack/controlplane/go.mod hack/controlplane/go.sum
+
+$(K8S_BIN)/etcd: PACKAGE := go.etcd.io/etcd/server/v3
+$(K8S_BIN)/kube-apiserver: PACKAGE := k8s.io/kubernetes/cmd/kube-apiserver
+$(K8S_BIN)/kubectl: PACKAGE := k8s.io/kubernetes/cmd/kubectl
+$(K8S_BIN)/etcd $(K8S_BIN)/kube-apiserver $(K8S_BIN)/kubectl: $(CONTROLPLANE_MOD) hack/controlplane/build
+	@GO='$(GO)' JOBS='$(JOBS)' hack/controlplane/build $(PACKAGE) $@
+
+$(GOLANGCI_LINT): $(addprefix hack/tools/golangci-lint/,go.mod go.sum main.go)
+	@echo "building golangci-lint, some minutes the first time"
+	@cd hack/tools/golangci-lint && CGO_ENABLED=0 nice $(GO) build -p $(JOBS) -trimpath -ldflags '-s -w' -o $@ .
