@@ -1,0 +1,37 @@
+// Copyright The Mandelbox Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+// Finalizers. Each is written before the first call to AWS that makes something
+// which the object's deletion must take away again.
+const (
+	// MandelboxFinalizer holds a Mandelbox until its task was seen stopped.
+	MandelboxFinalizer = "cloud.mandelbox.dev/task"
+	// InstanceFinalizer holds an Instance until its host was seen terminated.
+	InstanceFinalizer = "cloud.mandelbox.dev/host"
+	// AMIFinalizer holds an AMI until no Instance of it is left.
+	AMIFinalizer = "cloud.mandelbox.dev/channel"
+	// RegionFinalizer holds a Region until no Instance is left in it.
+	RegionFinalizer = "cloud.mandelbox.dev/region"
+)
+
+// Labels that the operator puts on the Instances it makes.
+const (
+	// LabelRegion is the name of the Region an Instance is in.
+	LabelRegion = "cloud.mandelbox.dev/region"
+	// LabelAMI is the name of the AMI an Instance belongs to.
+	LabelAMI = "cloud.mandelbox.dev/ami"
+	// LabelRevision is the AMI's revision, in that region, an Instance was made for.
+	LabelRevision = "cloud.mandelbox.dev/revision"
+	// LabelDecision is the number of the scaling decision that asked for an Instance.
+	LabelDecision = "cloud.mandelbox.dev/decision"
+)
+
+// AnnotationMandelboxesPerUser, on a namespace, overrides the manager's limit of
+// Mandelboxes that one user may hold in that namespace; 0 means no limit.
+const AnnotationMandelboxesPerUser = "cloud.mandelbox.dev/mandelboxes-per-user"
+
+// LocalDevCommitHash is the commit hash of a developer's client: it fits whatever
+// release is active. Admission accepts it only with --allow-dev-clients.
+const LocalDevCommitHash = "local_dev"
