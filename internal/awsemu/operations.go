@@ -1,0 +1,62 @@
+package awsemu
+
+import (
+	"context"
+	"net/url"
+	"time"
+)
+
+// The services this server speaks for, by the name in the credential scope.
+const (
+	serviceEC2 = "ec2"
+	serviceECS = "ecs"
+	serviceSTS = "sts"
+)
+
+// operation is one row of the table of everything this server can do.
+type operation struct {
+	service, name string
+	// mutating says whether the operation changes state.
+	mutating bool
+	// bucket is the token bucket that each request takes one token from.
+	bucket bucketName
+	// resources, if set, is charged besides: the bucket and how many of its
+	// tokens the call takes.
+	resources func(c *call) (bucketName, int)
+	// handle has the operation's effect, with the region locked. What it returns
+	// is rendered before the lock is given back.
+	handle func(c *call) (any, error)
+}
+
+// call is one request on its way through the server.
+type call struct {
+	ctx       context.Context
+	operation operation
+	region    *region
+	// now is when the operation has its effect.
+	now time.Time
+	// form holds the parameters of the Query protocol (EC2, STS).
+	form url.Values
+	// body holds the JSON document of ECS.
+	body      []byte
+	requestID string
+	accessKey string
+	// caller is the request's user agent.
+	caller string
+}
+
+// operationKey finds an operation.
+type operationKey struct{ service, name string }
+
+// operationTable is every operation by service and name.
+type operationTable map[operationKey]operation
+
+func newOperationTable() operationTable {
+	table := operationTable{}
+	for _, list := range [][]operation{ec2Operations(), stsOperations(), ecsOperations()} {
+		for _, op := range list {
+			table[operationKey{op.service, op.name}] = op
+		}
+	}
+	return table
+}
