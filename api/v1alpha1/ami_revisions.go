@@ -1,0 +1,57 @@
+// Copyright The Mandelbox Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+// Revision returns the revision of that name, or nil.
+func (a *AMI) Revision(name string) *Revision {
+	for i := range a.Status.Revisions {
+		if a.Status.Revisions[i].Name == name {
+			return &a.Status.Revisions[i]
+		}
+	}
+	return nil
+}
+
+// ActiveRow returns what new Mandelboxes of the channel get in a region: the row
+// of the active revision, or nil if the channel isn't offered there (yet).
+func (a *AMI) ActiveRow(region string) *RevisionRegion {
+	active := a.Revision(a.Status.ActiveRevision)
+	if active == nil {
+		return nil
+	}
+	return active.Row(region)
+}
+
+// RowByID returns the row with that id in a region, of whichever revision, or nil.
+func (a *AMI) RowByID(region, id string) *RevisionRegion {
+	for i := range a.Status.Revisions {
+		if row := a.Status.Revisions[i].Row(region); row != nil && row.ID == id {
+			return row
+		}
+	}
+	return nil
+}
+
+// Row returns the revision's row in a region, or nil.
+func (r *Revision) Row(region string) *RevisionRegion {
+	for i := range r.Regions {
+		if r.Regions[i].Region == region {
+			return &r.Regions[i]
+		}
+	}
+	return nil
+}
+
+// Image returns the spec's image in a region, or nil.
+func (a *AMI) Image(region string) *RegionImage {
+	for i := range a.Spec.Images {
+		if a.Spec.Images[i].Region == region {
+			return &a.Spec.Images[i]
+		}
+	}
+	return nil
+}
+
+// Suspended says whether a rollout of the channel must stand still.
+func (a *AMI) Suspended() bool { return a.Spec.Suspend != nil && *a.Spec.Suspend }
