@@ -55,7 +55,7 @@ generate: ## Generate deepcopy, apply configurations, CRDs, RBAC and webhook man
 	$(CONTROLLER_GEN) applyconfiguration:headerFile=$(HEADER) paths=./api/...
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
 	$(CONTROLLER_GEN) rbac:roleName=manager-role paths=./controllers/... paths=./internal/... output:rbac:dir=config/rbac
-	$(CONTROLLER_GEN) webhook paths=./internal/webhook/... output:webhook:dir=config/webhook
+	$(CONTROLLER_GEN) webhook paths=./internal/... output:webhook:dir=config/webhook
 
 .PHONY: fmt
 fmt: ## Format the Go code.
