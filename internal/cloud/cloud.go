@@ -73,6 +73,9 @@ type Reader interface {
 	ListContainerHosts(ctx context.Context) ([]ContainerHost, error)
 	// DescribeContainerHosts returns those that ECS knows; the others are left out.
 	DescribeContainerHosts(ctx context.Context, arns []string) ([]ContainerHost, error)
+	// FindContainerHosts finds the container instances of EC2 instances that may
+	// have registered; those that have not are left out.
+	FindContainerHosts(ctx context.Context, instanceIDs []string) ([]ContainerHost, error)
 	// ListTasks lists all tasks of the ECS cluster that carry the target's tags,
 	// stopped ones included as long as ECS lists them.
 	ListTasks(ctx context.Context) ([]Task, error)
@@ -193,6 +196,7 @@ type ContainerHost struct {
 const (
 	ContainerHostActive   = "ACTIVE"
 	ContainerHostDraining = "DRAINING"
+	ContainerHostInactive = "INACTIVE"
 	TaskRunning           = "RUNNING"
 	TaskStopped           = "STOPPED"
 )

@@ -1,0 +1,226 @@
+// Copyright The Mandelbox Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cloud
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/utils/clock"
+)
+
+// ObserverOptions say how a region is observed. The zero value of each field
+// stands for its default.
+type ObserverOptions struct {
+	// ListInterval is the time from the end of a full listing to the next, 30s by
+	// default, with up to a fifth added at random.
+	ListInterval time.Duration
+	// HotInterval is the time between two looks at what is in motion; 1s by default.
+	HotInterval time.Duration
+	// CatalogInterval is the time between two refreshes of the catalogue; 5m by default.
+	CatalogInterval time.Duration
+	// GracePeriod is how long reads of AWS may lag behind; 60s by default. What was
+	// seen or made within it and is missing from a listing isn't gone.
+	GracePeriod time.Duration
+	// Clock is the real one by default.
+	Clock clock.Clock
+	// Log discards by default.
+	Log logr.Logger
+	// OnChange is called for each change, never concurrently with itself for the
+	// same listing and never under a lock; it must not block. May be nil.
+	OnChange func(Change)
+}
+
+func (o ObserverOptions) withDefaults() ObserverOptions {
+	for _, d := range []struct {
+		field *time.Duration
+		value time.Duration
+	}{
+		{&o.ListInterval, 30 * time.Second},
+		{&o.HotInterval, time.Second},
+		{&o.CatalogInterval, 5 * time.Minute},
+		{&o.GracePeriod, time.Minute},
+	} {
+		if *d.field <= 0 {
+			*d.field = d.value
+		}
+	}
+	if o.Clock == nil {
+		o.Clock = clock.RealClock{}
+	}
+	if o.Log.GetSink() == nil {
+		o.Log = logr.Discard()
+	}
+	if o.OnChange == nil {
+		o.OnChange = func(Change) {}
+	}
+	return o
+}
+
+// launchKey identifies a host before its id is known.
+type launchKey struct {
+	token string
+	index int32
+}
+
+// listing is how one sort of thing was last listed.
+type listing struct {
+	// beganAt is when the last listing that succeeded began; zero if none has.
+	beganAt time.Time
+	err     error
+}
+
+// The sorts of things that are listed, each by itself: the failure of one
+// listing doesn't keep the others from being current.
+const (
+	hostListing          = "hosts"
+	containerHostListing = "container hosts"
+	taskListing          = "tasks"
+)
+
+// Observer is an informer over one region of EC2 and ECS. It lists everything
+// slowly, looks at what is in motion often, and takes in what writers learn from
+// the answers to their own calls. All methods may be called concurrently; values
+// that they return share their maps and slices with the Observer and must not be
+// changed.
+type Observer struct {
+	api  Reader
+	opts ObserverOptions
+
+	// mu guards everything below. It is never held while AWS or OnChange is called.
+	mu             sync.RWMutex
+	startedAt      time.Time
+	hosts          shelf[Host]
+	containerHosts shelf[ContainerHost]
+	tasks          shelf[Task]
+	byLaunch       map[launchKey]string
+	byInstance     index
+	byStarter      index
+	expected       map[string]time.Time
+	listings       map[string]*listing
+	hotErr         error
+
+	catalog catalogState
+}
+
+// NewObserver returns an Observer that knows nothing until it is run.
+func NewObserver(api Reader, opts ObserverOptions) *Observer {
+	return &Observer{
+		api:            api,
+		opts:           opts.withDefaults(),
+		hosts:          newShelf(hostSupersedes, sameHost),
+		containerHosts: newShelf(containerHostSupersedes, sameContainerHost),
+		tasks:          newShelf(taskSupersedes, sameTask),
+		byLaunch:       map[launchKey]string{},
+		byInstance:     index{},
+		byStarter:      index{},
+		expected:       map[string]time.Time{},
+		listings: map[string]*listing{
+			hostListing: {}, containerHostListing: {}, taskListing: {},
+		},
+		catalog: newCatalogState(),
+	}
+}
+
+// Run observes until the context ends, which is its only error, and nil is
+// returned for it. Errors of AWS are kept for Err and tried again.
+func (o *Observer) Run(ctx context.Context) error {
+	o.mu.Lock()
+	o.startedAt = o.opts.Clock.Now()
+	o.mu.Unlock()
+
+	group, ctx := errgroup.WithContext(ctx)
+	for _, loop := range []func(context.Context){
+		func(ctx context.Context) { o.listLoop(ctx, o.listHosts) },
+		func(ctx context.Context) { o.listLoop(ctx, o.listContainerHosts) },
+		func(ctx context.Context) { o.listLoop(ctx, o.listTasks) },
+		o.hotLoop,
+		o.catalogLoop,
+	} {
+		group.Go(func() error {
+			loop(ctx)
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// Synced says whether hosts and container hosts have been listed once.
+func (o *Observer) Synced() bool {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	return o.synced()
+}
+
+func (o *Observer) synced() bool {
+	return !o.listings[hostListing].beganAt.IsZero() && !o.listings[containerHostListing].beganAt.IsZero()
+}
+
+// TasksSynced says whether tasks have been listed once.
+func (o *Observer) TasksSynced() bool {
+	return !o.TasksListedAt().IsZero()
+}
+
+// HostsListedAt is when the last full listing of hosts that succeeded began; zero
+// if there was none.
+func (o *Observer) HostsListedAt() time.Time {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	return o.listings[hostListing].beganAt
+}
+
+// TasksListedAt is when the last full listing of tasks that succeeded began; zero
+// if there was none. What it lacks and what was started a grace period earlier
+// does not exist.
+func (o *Observer) TasksListedAt() time.Time {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	return o.listings[taskListing].beganAt
+}
+
+// Err returns what went wrong in the last listings and the last look at what is
+// in motion; nil once they succeed again.
+func (o *Observer) Err() error {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	errs := []error{o.hotErr}
+	for _, sort := range []string{hostListing, containerHostListing, taskListing} {
+		if err := o.listings[sort].err; err != nil {
+			errs = append(errs, fmt.Errorf("listing %s: %w", sort, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// emit tells of changes; the lock must not be held.
+func (o *Observer) emit(changes []Change) {
+	for _, change := range changes {
+		o.opts.OnChange(change)
+	}
+}
+
+// index finds ids by another key.
+type index map[string]map[string]struct{}
+
+func (x index) add(key, id string) {
+	if x[key] == nil {
+		x[key] = map[string]struct{}{}
+	}
+	x[key][id] = struct{}{}
+}
+
+func (x index) remove(key, id string) {
+	delete(x[key], id)
+	if len(x[key]) == 0 {
+		delete(x, key)
+	}
+}
+
+func (x index) ids(key string) func(yield func(string) bool) { return maps.Keys(x[key]) }

@@ -1,0 +1,158 @@
+// Copyright The Mandelbox Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cloud
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+)
+
+const (
+	// listTimeout bounds one full listing: 8,000 tasks take about 160 reads at 20 a
+	// second.
+	listTimeout = 2 * time.Minute
+	// retryInterval is the time to the next try after a listing failed; it doubles
+	// up to the interval itself.
+	retryInterval = time.Second
+)
+
+// jittered adds up to a fifth, so that regions and managers don't call in step.
+func jittered(d time.Duration) time.Duration {
+	return d + rand.N(d/5+1)
+}
+
+// pause waits, and says whether to go on.
+func (o *Observer) pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-o.opts.Clock.After(d):
+		return true
+	}
+}
+
+// listLoop lists over and over until the context ends.
+func (o *Observer) listLoop(ctx context.Context, list func(context.Context) error) {
+	retry := retryInterval
+	for {
+		limited, cancel := context.WithTimeout(ctx, listTimeout)
+		err := list(limited)
+		cancel()
+		wait := o.opts.ListInterval
+		if err != nil {
+			wait = min(retry, wait)
+			retry = min(2*retry, o.opts.ListInterval)
+		} else {
+			retry = retryInterval
+		}
+		if !o.pause(ctx, jittered(wait)) {
+			return
+		}
+	}
+}
+
+// listHosts lists all hosts once.
+func (o *Observer) listHosts(ctx context.Context) error {
+	began := o.opts.Clock.Now()
+	hosts, err := o.api.ListHosts(ctx)
+	return o.listed(ctx, hostListing, began, err, func(now time.Time) []Change {
+		var changes []Change
+		listed := make(map[string]bool, len(hosts))
+		for _, h := range hosts {
+			listed[h.InstanceID] = true
+			changes = append(changes, o.takeHost(h, began, now)...)
+		}
+		for _, h := range o.hosts.prune(listed, began, o.opts.GracePeriod) {
+			changes = append(changes, o.dropHost(h))
+		}
+		for token, at := range o.expected {
+			if began.Sub(at) >= o.opts.GracePeriod {
+				delete(o.expected, token)
+			}
+		}
+		return changes
+	})
+}
+
+// listContainerHosts lists all container hosts once.
+func (o *Observer) listContainerHosts(ctx context.Context) error {
+	began := o.opts.Clock.Now()
+	containerHosts, err := o.api.ListContainerHosts(ctx)
+	return o.listed(ctx, containerHostListing, began, err, func(now time.Time) []Change {
+		var changes []Change
+		listed := make(map[string]bool, len(containerHosts))
+		for _, ch := range containerHosts {
+			listed[ch.ARN] = true
+			changes = append(changes, o.takeContainerHost(ch, began, now)...)
+		}
+		for _, ch := range o.containerHosts.prune(listed, began, o.opts.GracePeriod) {
+			o.byInstance.remove(ch.InstanceID, ch.ARN)
+			changes = append(changes, o.containerHostChange(ch)...)
+		}
+		return changes
+	})
+}
+
+// listTasks lists all tasks once.
+func (o *Observer) listTasks(ctx context.Context) error {
+	began := o.opts.Clock.Now()
+	tasks, err := o.api.ListTasks(ctx)
+	return o.listed(ctx, taskListing, began, err, func(now time.Time) []Change {
+		var changes []Change
+		listed := make(map[string]bool, len(tasks))
+		for _, t := range tasks {
+			listed[t.ARN] = true
+			changes = append(changes, o.takeTask(t, began, now)...)
+		}
+		for _, t := range o.tasks.prune(listed, began, o.opts.GracePeriod) {
+			changes = append(changes, o.dropTask(t))
+		}
+		return changes
+	})
+}
+
+// listed takes in how a listing went, and tells of what it changed.
+func (o *Observer) listed(ctx context.Context, sort string, began time.Time, err error, take func(now time.Time) []Change) error {
+	if err != nil && ctx.Err() != nil && context.Cause(ctx) == context.Canceled {
+		return nil // The observer is being stopped; that is not AWS's error.
+	}
+	o.mu.Lock()
+	before := o.reliance()
+	l := o.listings[sort]
+	l.err = err
+	var changes []Change
+	if err == nil {
+		changes = take(o.opts.Clock.Now())
+		l.beganAt = began
+	}
+	if o.reliance() != before {
+		changes = append(changes, Change{Kind: SyncedChanged})
+	}
+	o.mu.Unlock()
+	if err != nil {
+		o.opts.Log.Error(err, "Listing failed; trying again", "sort", sort)
+	}
+	o.emit(changes)
+	return err
+}
+
+// reliance is how far the observer can be relied on; a change in it may let a
+// reconciler go on.
+type reliance struct {
+	hosts, containerHosts, tasks bool
+	absence                      Presence
+	failing                      [3]bool
+}
+
+func (o *Observer) reliance() reliance {
+	h, c, t := o.listings[hostListing], o.listings[containerHostListing], o.listings[taskListing]
+	return reliance{
+		hosts:          !h.beganAt.IsZero(),
+		containerHosts: !c.beganAt.IsZero(),
+		tasks:          !t.beganAt.IsZero(),
+		absence:        o.absence(),
+		failing:        [3]bool{h.err != nil, c.err != nil, t.err != nil},
+	}
+}
