@@ -192,8 +192,8 @@ func (p *ControlPlane) launch(ctx context.Context) error {
 	for {
 		p.processes.kill()
 		select {
-		case <-started:
-			return ctx.Err()
+		case err := <-started:
+			return errors.Join(ctx.Err(), err)
 		case <-time.After(pollInterval):
 			// A process that was just about to start had no pid to kill yet.
 		}

@@ -219,7 +219,7 @@ func TestEndsWithItsContext(t *testing.T) {
 	plane, err := controlplane.Start(ctx, controlplane.Options{})
 	g.Expect(err).NotTo(HaveOccurred())
 	cancel()
-	g.Eventually(plane.Dir(), time.Minute).ShouldNot(BeADirectory())
+	g.Eventually(plane.Dir, time.Minute).ShouldNot(BeADirectory())
 	g.Expect(plane.Stop()).To(Succeed())
 	g.Expect(listening(plane.Config().Host)()).To(BeFalse())
 }
@@ -264,7 +264,8 @@ func TestOutlivesNoKilledParent(t *testing.T) {
 
 	g.Expect(holder.Process.Kill()).To(Succeed())
 	g.Expect(holder.Wait()).NotTo(Succeed())
-	g.Eventually(listening(host), time.Minute).Should(BeFalse())
+	answers := listening(host)
+	g.Eventually(answers, time.Minute).Should(BeFalse())
 	g.Eventually(dir, time.Minute).ShouldNot(BeADirectory())
 }
 
