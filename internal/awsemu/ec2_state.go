@@ -1,8 +1,6 @@
 package awsemu
 
-import (
-	"time"
-)
+import "time"
 
 // ec2State is everything of EC2 in one region.
 type ec2State struct {
@@ -16,20 +14,21 @@ type ec2State struct {
 	order     []*instance
 	launches  map[string]*launch
 	templates map[string]*launchTemplate
-	capacity  map[capacityPool]int
+	capacity  []*Capacity
+	// launched counts instances, for their place in the order.
+	launched int
 }
 
 // subnet is one of the default VPC's, in one zone.
 type subnet struct {
 	id, zone, cidr string
-	// network is the first three bytes of its addresses as "172.31.0", used is
-	// how many addresses have been given out.
-	prefix       [2]byte
-	third        byte
-	used         int
-	mapPublicIP  bool
-	defaultForAZ bool
-	tags         map[string]string
+	// third is the third byte of its first address.
+	third int
+	// addresses are those given out, by their place in the subnet; next is where
+	// the search for a free one starts.
+	addresses map[int]bool
+	next      int
+	tags      map[string]string
 }
 
 type securityGroup struct {
@@ -80,7 +79,9 @@ func (s instanceState) code() int {
 
 // instance is an EC2 instance.
 type instance struct {
-	id            string
+	id string
+	// number is its place among all the region ever launched.
+	number        int
 	reservationID string
 	clientToken   string
 	launchIndex   int
@@ -93,6 +94,8 @@ type instance struct {
 	privateIP     string
 	publicIP      string
 	interfaceID   string
+	rootDevice    string
+	publicAddress bool // asked for
 	keyName       string
 	profile       string
 	state         instanceState
@@ -105,7 +108,6 @@ type instance struct {
 	userData    string // decoded
 	launchTime  time.Time
 	visibleFrom time.Time
-	changedAt   time.Time
 	runningAt   time.Time
 	spot        bool
 	spotRequest string
@@ -114,7 +116,7 @@ type instance struct {
 	metadata            metadataOptions
 	devices             []blockDevice
 	impaired            bool
-	events              []scheduledEvent
+	events              []ScheduledEvent
 }
 
 // stateReason says why an instance is in its state:
@@ -132,13 +134,6 @@ type blockDevice struct {
 	deleteOnTermination, encrypted         bool
 }
 
-// scheduledEvent is a maintenance that AWS announces:
-// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_InstanceStatusEvent.html
-type scheduledEvent struct {
-	id, code, description string
-	notBefore             time.Time
-}
-
 // launch is what a client token stands for: the request it came with and the
 // instances it made.
 type launch struct {
@@ -146,8 +141,6 @@ type launch struct {
 	reservationID string
 	instances     []*instance
 }
-
-type capacityPool struct{ instanceType, zone string }
 
 func (i *instance) gone() bool {
 	return i.state == stateShuttingDown || i.state == stateTerminated

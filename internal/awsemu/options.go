@@ -1,6 +1,8 @@
 package awsemu
 
 import (
+	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -55,29 +57,73 @@ type Image struct {
 // once. They can be changed while the server runs and apply to what starts then.
 type Delays struct {
 	// InstancePending is the time from RunInstances until the instance is running.
-	InstancePending time.Duration `json:"instancePending"`
+	InstancePending time.Duration
 	// AgentBoot is the time from running until the ECS agent registers.
-	AgentBoot time.Duration `json:"agentBoot"`
+	AgentBoot time.Duration
 	// InstanceShuttingDown is the time from TerminateInstances until terminated.
-	InstanceShuttingDown time.Duration `json:"instanceShuttingDown"`
+	InstanceShuttingDown time.Duration
 	// InstanceStopping is the time from StopInstances until stopped.
-	InstanceStopping time.Duration `json:"instanceStopping"`
+	InstanceStopping time.Duration
 	// StatusChecks is the time from running until both status checks are ok.
-	StatusChecks time.Duration `json:"statusChecks"`
+	StatusChecks time.Duration
 	// SpotNotice is the time from a spot interruption's notice until the instance goes.
-	SpotNotice time.Duration `json:"spotNotice"`
+	SpotNotice time.Duration
 	// TaskPull is the time that the first start of an image on a host adds.
-	TaskPull time.Duration `json:"taskPull"`
+	TaskPull time.Duration
 	// TaskStart is the time a task takes to start once its image is there.
-	TaskStart time.Duration `json:"taskStart"`
+	TaskStart time.Duration
 	// TaskStop is the time a task takes from being told to stop until stopped.
-	TaskStop time.Duration `json:"taskStop"`
+	TaskStop time.Duration
 	// VisibilityLag is how long reads don't see something just created.
-	VisibilityLag time.Duration `json:"visibilityLag"`
+	VisibilityLag time.Duration
 	// TerminatedRetention is how long a terminated instance is still described.
-	TerminatedRetention time.Duration `json:"terminatedRetention"`
+	TerminatedRetention time.Duration
 	// StoppedTaskRetention is how long a stopped task is still described.
-	StoppedTaskRetention time.Duration `json:"stoppedTaskRetention"`
+	StoppedTaskRetention time.Duration
+}
+
+// fields are the delays by their name in JSON.
+func (d *Delays) fields() map[string]*time.Duration {
+	return map[string]*time.Duration{
+		"instancePending":      &d.InstancePending,
+		"agentBoot":            &d.AgentBoot,
+		"instanceShuttingDown": &d.InstanceShuttingDown,
+		"instanceStopping":     &d.InstanceStopping,
+		"statusChecks":         &d.StatusChecks,
+		"spotNotice":           &d.SpotNotice,
+		"taskPull":             &d.TaskPull,
+		"taskStart":            &d.TaskStart,
+		"taskStop":             &d.TaskStop,
+		"visibilityLag":        &d.VisibilityLag,
+		"terminatedRetention":  &d.TerminatedRetention,
+		"stoppedTaskRetention": &d.StoppedTaskRetention,
+	}
+}
+
+// MarshalJSON writes each delay as "1.5s".
+func (d Delays) MarshalJSON() ([]byte, error) {
+	document := map[string]Duration{}
+	for name, field := range d.fields() {
+		document[name] = Duration{*field}
+	}
+	return json.Marshal(document)
+}
+
+// UnmarshalJSON changes the delays that are named and leaves the others.
+func (d *Delays) UnmarshalJSON(raw []byte) error {
+	var document map[string]Duration
+	if err := json.Unmarshal(raw, &document); err != nil {
+		return fmt.Errorf("reading delays: %w", err)
+	}
+	fields := d.fields()
+	for name, value := range document {
+		field, known := fields[name]
+		if !known {
+			return fmt.Errorf("there is no delay named %q", name)
+		}
+		*field = value.Duration
+	}
+	return nil
 }
 
 // DefaultDelays are short enough to watch, in the proportions of the real AWS.

@@ -1,6 +1,7 @@
 package awsemu
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -19,6 +20,7 @@ type Server struct {
 	clock      clock.WithDelayedExecution
 	logger     logr.Logger
 	operations operationTable
+	admin      http.Handler
 	dice       *dice
 	faults     *faultSet
 	limiter    *limiter
@@ -36,7 +38,7 @@ type Server struct {
 func New(opts Options) *Server {
 	opts = opts.withDefaults()
 	d := newDice(opts.Seed)
-	return &Server{
+	s := &Server{
 		clock:      opts.Clock,
 		logger:     opts.Logger,
 		operations: newOperationTable(),
@@ -49,6 +51,8 @@ func New(opts Options) *Server {
 		images:     opts.Images,
 		regions:    map[scope]*region{},
 	}
+	s.admin = s.adminMux()
+	return s
 }
 
 // Close ends every wait that a latency fault has begun. The listener is the
@@ -60,7 +64,7 @@ func (s *Server) Close() {
 // ServeHTTP answers the admin API under /_admin/ and the AWS protocols elsewhere.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if strings.HasPrefix(r.URL.Path, adminPrefix) {
-		s.serveAdmin(w, r)
+		s.admin.ServeHTTP(w, r)
 		return
 	}
 	s.dispatch(w, r)
@@ -91,8 +95,28 @@ func (s *Server) Reset() {
 	s.log.reset()
 }
 
-// region returns the state of one account's region, made on first use.
+// AddImage has an image exist from now on, also in regions in use already.
+func (s *Server) AddImage(image Image) error {
+	if image.ID == "" {
+		return errors.New("the image's id is missing")
+	}
+	s.mu.Lock()
+	s.images = append(s.images, image)
+	s.mu.Unlock()
+	for _, r := range s.allRegions() {
+		r.lock()
+		r.ec2.addImage(r, image)
+		r.unlock()
+	}
+	return nil
+}
+
+// region returns the state of one account's region, made on first use. No account
+// means the default one.
 func (s *Server) region(sc scope) *region {
+	if sc.account == "" {
+		sc.account = DefaultAccount
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r, ok := s.regions[sc]
