@@ -14,12 +14,18 @@ MODULE := github.com/mandelbox/mandelbox-operator
 BIN := $(CURDIR)/bin
 K8S_BIN := $(BIN)/k8s
 # A control plane of the user's own wins over the one that is built here.
-KUBEBUILDER_ASSETS ?= $(K8S_BIN)
+ifeq ($(KUBEBUILDER_ASSETS),)
+KUBEBUILDER_ASSETS := $(K8S_BIN)
+endif
 export KUBEBUILDER_ASSETS
 KUBECTL ?= $(K8S_BIN)/kubectl
+# kubectl is built before it is used, unless the user named another.
+KUBECTL_BUILT := $(filter $(K8S_BIN)/kubectl,$(KUBECTL))
 
 CONTROLLER_GEN := $(GO) tool -modfile=hack/tools/go.mod controller-gen
 GOLANGCI_LINT := $(BIN)/golangci-lint
+# The one that belongs to the Go tool, which need not be in the PATH.
+GOFMT = $(shell $(GO) env GOROOT)/bin/gofmt
 # Every module of this repository, by its folder.
 GO_MODULES := . hack/tools hack/tools/golangci-lint hack/controlplane
 
@@ -59,7 +65,7 @@ generate: ## Generate deepcopy, apply configurations, CRDs, RBAC and webhook man
 
 .PHONY: fmt
 fmt: ## Format the Go code.
-	gofmt -s -w $$(git ls-files --cached --others --exclude-standard -- '*.go')
+	$(GOFMT) -s -w $$(git ls-files --cached --others --exclude-standard -- '*.go')
 
 .PHONY: vet
 vet: ## Run go vet.
@@ -75,7 +81,7 @@ verify: vet lint ## Fail if anything generated, formatted or tidied differs from
 
 .PHONY: test
 test: controlplane ## Run every test with the race detector, on a real control plane; PKG narrows it.
-	$(GO) test -race -timeout $(TEST_TIMEOUT) -p $(JOBS) $(PKG)
+	$(GO) test -race -shuffle=on -timeout $(TEST_TIMEOUT) -p $(JOBS) $(PKG)
 
 ##@ Build
 
@@ -96,19 +102,19 @@ clean: ## Remove everything that was built.
 ##@ Install into the cluster of the current kubeconfig
 
 .PHONY: install
-install: $(KUBECTL) ## Install the CRDs.
+install: $(KUBECTL_BUILT) ## Install the CRDs.
 	$(KUBECTL) apply --server-side -k config/crd
 
 .PHONY: uninstall
-uninstall: $(KUBECTL) ## Remove the CRDs, and with them every object of their kinds.
+uninstall: $(KUBECTL_BUILT) ## Remove the CRDs, and with them every object of their kinds.
 	$(KUBECTL) delete --ignore-not-found -k config/crd
 
 .PHONY: deploy
-deploy: $(KUBECTL) ## Install the CRDs and the manager.
+deploy: $(KUBECTL_BUILT) ## Install the CRDs and the manager.
 	$(KUBECTL) apply --server-side -k config/default
 
 .PHONY: undeploy
-undeploy: $(KUBECTL) ## Remove the manager and the CRDs.
+undeploy: $(KUBECTL_BUILT) ## Remove the manager and the CRDs.
 	$(KUBECTL) delete --ignore-not-found -k config/default
 
 ##@ Tools
