@@ -1,0 +1,440 @@
+// Copyright The Mandelbox Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package mandelbox
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
+	"github.com/mandelbox/mandelbox-operator/controllers/trigger"
+	"github.com/mandelbox/mandelbox-operator/internal/placement"
+)
+
+const (
+	// parallelHosts is how many hosts' reservations are written at once.
+	parallelHosts = 16
+	// retryPause is how long a pass that met an error waits before the next.
+	retryPause = 500 * time.Millisecond
+)
+
+// Assigner gives waiting sessions their slots: it keeps the fleet's free slots in
+// memory, decides in fair order, and writes each decision by the claim protocol
+// (reserve on the Instance, then commit on the Mandelbox). Sessions that wait for
+// the same host share its reservation.
+type Assigner struct {
+	Client client.Client
+	// Live reads past the cache.
+	Live  client.Reader
+	Cache cache.Cache
+	Clock clock.PassiveClock
+	// PerUser is how many Mandelboxes one user may hold in a namespace; 0 is no limit.
+	PerUser int32
+	// Verdicts wakes the reconciler of a session whose verdict changed.
+	Verdicts *trigger.Trigger
+	// Demands wakes the controller of a region whose demand changed.
+	Demands *trigger.Trigger
+
+	fleet *placement.Fleet
+	wake  chan struct{}
+
+	mu       sync.Mutex
+	queue    *placement.Queue
+	waiting  map[types.UID]*v1alpha1.Mandelbox
+	keys     map[types.NamespacedName]types.UID
+	verdicts map[types.UID]placement.Verdict
+	// granted holds the attempt of each session that was given a slot here and
+	// whose cached object may not show it yet.
+	granted map[types.UID]int32
+	// hosts are the newest versions known of the Instances, from the cache or
+	// from our own writes, whichever came later.
+	hosts   map[string]*v1alpha1.Instance
+	demand  map[string]map[placement.Key]int32
+	catalog placement.Catalog
+}
+
+// NewAssigner returns an Assigner without its exported fields.
+func NewAssigner() *Assigner {
+	return &Assigner{
+		fleet:    placement.NewFleet(),
+		wake:     make(chan struct{}, 1),
+		queue:    placement.NewQueue(),
+		waiting:  map[types.UID]*v1alpha1.Mandelbox{},
+		keys:     map[types.NamespacedName]types.UID{},
+		verdicts: map[types.UID]placement.Verdict{},
+		granted:  map[types.UID]int32{},
+		hosts:    map[string]*v1alpha1.Instance{},
+		demand:   map[string]map[placement.Key]int32{},
+	}
+}
+
+// NeedLeaderElection says that only the leader assigns.
+func (a *Assigner) NeedLeaderElection() bool { return true }
+
+// Start assigns until the context ends.
+func (a *Assigner) Start(ctx context.Context) error {
+	if err := a.watch(ctx); err != nil {
+		return err
+	}
+	log := logr.FromContextOrDiscard(ctx).WithName("assigner")
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.wake:
+		}
+		if err := a.pass(ctx); err != nil && ctx.Err() == nil {
+			log.Error(err, "Some sessions could not be assigned; trying again")
+			time.AfterFunc(retryPause, a.Wake)
+		}
+	}
+}
+
+// Wake asks for a pass over the queue.
+func (a *Assigner) Wake() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Offer puts a session that waits for a slot into the queue, or replaces the
+// version of it that waits there.
+func (a *Assigner) Offer(m *v1alpha1.Mandelbox) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if attempt, ok := a.granted[m.UID]; ok && m.Status.Attempt < attempt {
+		return // An old version from the cache; the slot is given.
+	}
+	delete(a.granted, m.UID)
+	_, known := a.waiting[m.UID]
+	a.waiting[m.UID] = m
+	a.keys[client.ObjectKeyFromObject(m)] = m.UID
+	a.queue.Push(requestOf(m))
+	if !known {
+		a.Wake()
+	}
+}
+
+// Withdraw takes a session out of the queue: it has a slot, is over, or is gone.
+func (a *Assigner) Withdraw(key types.NamespacedName) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	uid, ok := a.keys[key]
+	if !ok {
+		return
+	}
+	delete(a.keys, key)
+	delete(a.granted, uid)
+	delete(a.verdicts, uid)
+	if _, waits := a.waiting[uid]; waits {
+		delete(a.waiting, uid)
+		a.queue.Remove(string(uid))
+		a.Wake() // The demand has changed.
+	}
+}
+
+// Verdict returns what the last pass said of a session that waits.
+func (a *Assigner) Verdict(uid types.UID) (placement.Verdict, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	v, ok := a.verdicts[uid]
+	return v, ok
+}
+
+// Pending returns how many sessions wait in a region, by what they wait for. Each
+// counts once, in the first region that could take it.
+func (a *Assigner) Pending(region string) map[placement.Key]int32 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	pending := make(map[placement.Key]int32, len(a.demand[region]))
+	for key, n := range a.demand[region] {
+		pending[key] = n
+	}
+	return pending
+}
+
+func requestOf(m *v1alpha1.Mandelbox) placement.Request {
+	return placement.Request{
+		Namespace: m.Namespace, Name: m.Name, UID: string(m.UID), UserID: m.Spec.UserID,
+		Regions: m.Spec.Regions, ClientCommitHash: m.Spec.ClientCommitHash, AMIName: m.Spec.AMIName,
+		Created: m.CreationTimestamp.Time, Attempt: m.Status.Attempt + 1,
+	}
+}
+
+// watch follows Instances, AMIs and Regions, and waits until it knows them all.
+func (a *Assigner) watch(ctx context.Context) error {
+	var synced []toolscache.InformerSynced
+	for of, handler := range map[client.Object]toolscache.ResourceEventHandler{
+		&v1alpha1.Instance{}: toolscache.ResourceEventHandlerFuncs{
+			AddFunc:    func(o any) { a.observe(o.(*v1alpha1.Instance)) },
+			UpdateFunc: func(_, o any) { a.observe(o.(*v1alpha1.Instance)) },
+			DeleteFunc: a.forget,
+		},
+		&v1alpha1.AMI{}:    a.catalogChanges(),
+		&v1alpha1.Region{}: a.catalogChanges(),
+	} {
+		informer, err := a.Cache.GetInformer(ctx, of)
+		if err != nil {
+			return fmt.Errorf("watching %T: %w", of, err)
+		}
+		registration, err := informer.AddEventHandler(handler)
+		if err != nil {
+			return fmt.Errorf("watching %T: %w", of, err)
+		}
+		synced = append(synced, registration.HasSynced)
+	}
+	if !toolscache.WaitForCacheSync(ctx.Done(), synced...) {
+		return ctx.Err()
+	}
+	return nil
+}
+
+func (a *Assigner) catalogChanges() toolscache.ResourceEventHandler {
+	changed := func() {
+		a.mu.Lock()
+		a.catalog = nil
+		a.mu.Unlock()
+		a.Wake()
+	}
+	return toolscache.ResourceEventHandlerFuncs{
+		AddFunc:    func(any) { changed() },
+		UpdateFunc: func(any, any) { changed() },
+		DeleteFunc: func(any) { changed() },
+	}
+}
+
+// observe takes in a version of an Instance, unless a later one is known.
+func (a *Assigner) observe(i *v1alpha1.Instance) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if known, ok := a.hosts[i.Name]; ok && known.UID == i.UID && newer(known, i) {
+		return
+	}
+	before := a.hosts[i.Name]
+	a.hosts[i.Name] = i
+	a.fleet.Set(hostOf(i))
+	if before == nil || before.FreeSlots() < i.FreeSlots() {
+		a.Wake()
+	}
+}
+
+func (a *Assigner) forget(o any) {
+	if gone, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
+		o = gone.Obj
+	}
+	i, ok := o.(*v1alpha1.Instance)
+	if !ok {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.hosts, i.Name)
+	a.fleet.Delete(i.Name)
+}
+
+func hostOf(i *v1alpha1.Instance) placement.Host {
+	taken := make([]int32, 0, len(i.Status.Claims))
+	for _, c := range i.Status.Claims {
+		taken = append(taken, c.Slot)
+	}
+	return placement.Host{
+		Name: i.Name, CommitHash: i.Spec.ClientCommitHash,
+		Key:      placement.Key{Region: i.Spec.RegionName, AMI: i.Spec.AMIName, Revision: i.Spec.Revision},
+		Capacity: i.Slots(), Open: i.Open(), Taken: taken, Created: i.CreationTimestamp.Time,
+	}
+}
+
+// pass decides for every session that waits, in fair order, and writes what it decided.
+func (a *Assigner) pass(ctx context.Context) error {
+	reservations, changed, err := a.decide(ctx)
+	if err != nil {
+		return err
+	}
+	a.Verdicts.Fire(changed...)
+	return inParallel(reservations, parallelHosts, func(r *reservation) error { return a.write(ctx, r) })
+}
+
+// decide makes one reservation for each host that gets sessions, and returns the
+// keys of the sessions whose verdict changed.
+func (a *Assigner) decide(ctx context.Context) ([]*reservation, []types.NamespacedName, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.catalog == nil {
+		catalog, err := readCatalog(ctx, a.Client)
+		if err != nil {
+			return nil, nil, err
+		}
+		a.catalog = catalog
+	}
+	byHost := map[string]*reservation{}
+	var order []*reservation
+	var changed []types.NamespacedName
+	for _, request := range a.queue.Ordered(a.queue.Len()) {
+		uid := types.UID(request.UID)
+		m := a.waiting[uid]
+		verdict := placement.Decide(request, a.catalog, a.fleet)
+		if verdict.Assigned {
+			full, err := a.atLimit(ctx, m)
+			if err != nil {
+				return order, changed, err
+			}
+			if full != "" {
+				verdict = placement.Verdict{Terminal: true, Reason: v1alpha1.ReasonUserAlreadyActive, Message: full}
+			}
+		}
+		if !verdict.Assigned {
+			if a.verdicts[uid] != verdict {
+				a.verdicts[uid] = verdict
+				changed = append(changed, client.ObjectKeyFromObject(m))
+			}
+			continue
+		}
+		if !a.fleet.Assume(verdict.Host, verdict.Slot, request.UID) {
+			a.Wake()
+			continue
+		}
+		a.queue.Remove(request.UID)
+		a.queue.Served(request.Namespace)
+		delete(a.waiting, uid)
+		delete(a.verdicts, uid)
+		a.granted[uid] = request.Attempt
+		r := byHost[verdict.Host]
+		if r == nil {
+			r = &reservation{instance: a.hosts[verdict.Host]}
+			byHost[verdict.Host] = r
+			order = append(order, r)
+		}
+		r.add(m, verdict.Slot, request.Attempt)
+	}
+	a.updateDemand()
+	return order, changed, nil
+}
+
+// updateDemand recounts what is waited for, and wakes the regions where it changed.
+func (a *Assigner) updateDemand() {
+	demand := map[string]map[placement.Key]int32{}
+	for uid := range a.waiting {
+		key := a.verdicts[uid].WaitsFor
+		if key.Region == "" {
+			continue
+		}
+		if demand[key.Region] == nil {
+			demand[key.Region] = map[placement.Key]int32{}
+		}
+		demand[key.Region][key]++
+	}
+	for region := range union(a.demand, demand) {
+		if !equalCounts(a.demand[region], demand[region]) {
+			a.Demands.FireName(region)
+		}
+	}
+	a.demand = demand
+}
+
+// back puts sessions into the queue again after a write that definitely did not
+// happen; the reconciler will offer a newer version where there is one.
+func (a *Assigner) back(claims ...pendingClaim) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, c := range claims {
+		if a.granted[c.mandelbox.UID] != c.Attempt {
+			continue // Withdrawn in the meantime.
+		}
+		delete(a.granted, c.mandelbox.UID)
+		if _, ok := a.waiting[c.mandelbox.UID]; !ok {
+			a.waiting[c.mandelbox.UID] = c.mandelbox
+			a.queue.Push(requestOf(c.mandelbox))
+		}
+		a.Verdicts.Fire(client.ObjectKeyFromObject(c.mandelbox))
+	}
+	a.Wake()
+}
+
+// atLimit says, if the user holds as many Mandelboxes as they may, that they do.
+func (a *Assigner) atLimit(ctx context.Context, m *v1alpha1.Mandelbox) (string, error) {
+	limit, err := userLimit(ctx, a.Client, m.Namespace, a.PerUser)
+	if err != nil || limit == 0 {
+		return "", err
+	}
+	others, err := unfinishedOf(ctx, a.Client, m.Namespace, m.Spec.UserID)
+	if err != nil {
+		return "", err
+	}
+	holds := int32(0)
+	for i := range others {
+		o := &others[i]
+		_, granted := a.granted[o.UID]
+		if o.UID != m.UID && o.DeletionTimestamp.IsZero() && (granted || o.Committed()) {
+			holds++
+		}
+	}
+	if holds < limit {
+		return "", nil
+	}
+	return fmt.Sprintf("user %q holds %d Mandelboxes in namespace %s, and may hold %d", m.Spec.UserID, holds, m.Namespace, limit), nil
+}
+
+// newer says whether version a of an object is at least as new as b. Resource
+// versions of one object can be compared as numbers.
+// See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions.
+func newer(a, b client.Object) bool {
+	x, y := a.GetResourceVersion(), b.GetResourceVersion()
+	if len(x) != len(y) {
+		return len(x) > len(y)
+	}
+	return x >= y
+}
+
+// write carries out one reservation: reserve, then commit each session.
+func (a *Assigner) write(ctx context.Context, r *reservation) error {
+	reserved, err := a.reserve(ctx, r)
+	if err != nil {
+		for _, c := range r.claims {
+			a.fleet.Forget(r.instance.Name, c.Slot, string(c.mandelbox.UID))
+		}
+		a.back(r.claims...)
+		if apierrors.IsConflict(err) || apierrors.IsNotFound(err) || apierrors.IsInvalid(err) {
+			return nil // The host has changed; the next pass decides anew.
+		}
+		return fmt.Errorf("reserving %d slots of %s: %w", len(r.claims), r.instance.Name, err)
+	}
+	a.observe(reserved)
+	for _, c := range r.claims {
+		a.fleet.Confirm(reserved.Name, c.Slot, string(c.mandelbox.UID))
+	}
+	return inParallel(r.claims, len(r.claims), func(c pendingClaim) error {
+		return a.commit(ctx, reserved, c)
+	})
+}
+
+// inParallel calls f for every item, at most n at once, and returns the first error.
+func inParallel[T any](items []T, n int, f func(T) error) error {
+	var wg sync.WaitGroup
+	errs := make([]error, len(items))
+	slots := make(chan struct{}, max(1, n))
+	for i, item := range items {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			errs[i] = f(item)
+		})
+	}
+	wg.Wait()
+	if i := slices.IndexFunc(errs, func(err error) bool { return err != nil }); i >= 0 {
+		return errs[i]
+	}
+	return nil
+}

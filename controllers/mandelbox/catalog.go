@@ -1,0 +1,98 @@
+// Copyright The Mandelbox Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package mandelbox
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"strconv"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
+	"github.com/mandelbox/mandelbox-operator/controllers/index"
+	"github.com/mandelbox/mandelbox-operator/internal/placement"
+)
+
+// readCatalog lists what the regions offer.
+func readCatalog(ctx context.Context, c client.Reader) (placement.Catalog, error) {
+	var regions v1alpha1.RegionList
+	if err := c.List(ctx, &regions); err != nil {
+		return nil, fmt.Errorf("listing Regions: %w", err)
+	}
+	var amis v1alpha1.AMIList
+	if err := c.List(ctx, &amis); err != nil {
+		return nil, fmt.Errorf("listing AMIs: %w", err)
+	}
+	catalog := placement.Catalog{}
+	for i := range regions.Items {
+		r := &regions.Items[i]
+		catalog[r.Name] = placement.RegionInfo{
+			Name: r.Name, Exists: true, Enabled: r.Enabled() && r.DeletionTimestamp.IsZero(), Fallback: r.Spec.FallbackRegions,
+			Channels: channelsIn(r.Name, amis.Items),
+		}
+	}
+	return catalog, nil
+}
+
+func channelsIn(region string, amis []v1alpha1.AMI) []placement.Channel {
+	var channels []placement.Channel
+	for i := range amis {
+		ami := &amis[i]
+		for j := range ami.Status.Revisions {
+			revision := &ami.Status.Revisions[j]
+			row := revision.Row(region)
+			if row == nil {
+				continue
+			}
+			channels = append(channels, placement.Channel{
+				AMI: ami.Name, CommitHash: revision.ClientCommitHash, Revision: row.ID,
+				Active:     revision.Name == ami.Status.ActiveRevision && ami.DeletionTimestamp.IsZero(),
+				Superseded: revision.State == v1alpha1.RevisionRetiring,
+			})
+		}
+	}
+	return channels
+}
+
+// userLimit returns how many Mandelboxes one user may hold in a namespace: the
+// namespace's annotation, or else the manager's own limit; 0 is no limit.
+func userLimit(ctx context.Context, c client.Reader, namespace string, limit int32) (int32, error) {
+	var ns corev1.Namespace
+	if err := c.Get(ctx, types.NamespacedName{Name: namespace}, &ns); err != nil {
+		return 0, fmt.Errorf("reading namespace %s: %w", namespace, err)
+	}
+	if value, ok := ns.Annotations[v1alpha1.AnnotationMandelboxesPerUser]; ok {
+		if n, err := strconv.ParseInt(value, 10, 32); err == nil && n >= 0 {
+			return int32(n), nil
+		}
+	}
+	return limit, nil
+}
+
+func unfinishedOf(ctx context.Context, c client.Reader, namespace, user string) ([]v1alpha1.Mandelbox, error) {
+	var list v1alpha1.MandelboxList
+	err := c.List(ctx, &list, client.InNamespace(namespace),
+		client.MatchingFields{index.MandelboxByUser: user}, client.UnsafeDisableDeepCopy)
+	if err != nil {
+		return nil, fmt.Errorf("listing the Mandelboxes of user %q in %s: %w", user, namespace, err)
+	}
+	return list.Items, nil
+}
+
+func union[V any](a, b map[string]V) map[string]struct{} {
+	keys := make(map[string]struct{}, len(a)+len(b))
+	for k := range a {
+		keys[k] = struct{}{}
+	}
+	for k := range b {
+		keys[k] = struct{}{}
+	}
+	return keys
+}
+
+func equalCounts(a, b map[placement.Key]int32) bool { return maps.Equal(a, b) }

@@ -1,0 +1,119 @@
+// Copyright The Mandelbox Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package mandelbox
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
+	"github.com/mandelbox/mandelbox-operator/internal/cloud"
+)
+
+// unseenGrace is how long a task may exist without being listed: what a listing
+// that began later lacks was never started.
+const unseenGrace = 5 * time.Second
+
+// remove stops the task of a session that is being deleted, and lets the object go
+// once the task was seen stopped. The slot is released by the Instance's
+// controller, which then finds no Mandelbox.
+func (r *Reconciler) remove(ctx context.Context, s *scope) error {
+	m := s.mandelbox
+	if m.Finished() || m.Status.Attempt == 0 {
+		return r.letGo(ctx, s)
+	}
+	if region, ok := r.Regions.Get(m.Status.Region); ok {
+		s.region = region
+	}
+	if s.region == nil {
+		return r.removeWithoutRegion(ctx, s)
+	}
+	stopped := true
+	seen := false
+	for attempt := int32(1); attempt <= m.Status.Attempt; attempt++ {
+		for _, task := range s.region.Observer().TasksStartedBy(cloud.StartedBy(string(m.UID), attempt)) {
+			seen = true
+			if task.Stopped() {
+				continue
+			}
+			stopped = false
+			s.task = &task
+			if task.DesiredStatus == cloud.TaskStopped {
+				continue
+			}
+			if err := s.region.API().StopTask(ctx, task.ARN, "Deleted: the Mandelbox was deleted"); err != nil {
+				return fmt.Errorf("stopping the task: %w", err)
+			}
+		}
+	}
+	if !stopped {
+		return r.awaitStop(ctx, s)
+	}
+	if !seen && s.region.Observer().TasksListedAt().Before(m.DeletionTimestamp.Add(unseenGrace)) {
+		s.after(time.Second)
+		return nil
+	}
+	return r.letGo(ctx, s)
+}
+
+// awaitStop waits for the task, unless its host is gone and with it the task.
+func (r *Reconciler) awaitStop(ctx context.Context, s *scope) error {
+	if s.mandelbox.Status.InstanceName != "" {
+		if err := r.findHost(ctx, s); err != nil {
+			return err
+		}
+	}
+	if s.outcome != nil {
+		s.outcome = nil
+		return r.letGo(ctx, s)
+	}
+	s.after(lookAgain)
+	return nil
+}
+
+// removeWithoutRegion lets a session of a region go that does not exist any more:
+// a Region leaves only after its hosts.
+func (r *Reconciler) removeWithoutRegion(ctx context.Context, s *scope) error {
+	var region v1alpha1.Region
+	err := r.Live.Get(ctx, types.NamespacedName{Name: s.mandelbox.Status.Region}, &region)
+	if s.mandelbox.Status.Region == "" || apierrors.IsNotFound(err) {
+		return r.letGo(ctx, s)
+	}
+	if err != nil {
+		return fmt.Errorf("reading Region %s: %w", s.mandelbox.Status.Region, err)
+	}
+	s.after(lookAgain)
+	return nil
+}
+
+// letGo takes the finalizer off.
+func (r *Reconciler) letGo(ctx context.Context, s *scope) error {
+	s.gone = true
+	return client.IgnoreNotFound(r.release(ctx, s))
+}
+
+// tidy lets go of a finished session and deletes it after its time to live.
+func (r *Reconciler) tidy(ctx context.Context, s *scope) error {
+	if err := r.release(ctx, s); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	m := s.mandelbox
+	if m.Spec.TTLAfterFinished == nil || m.Status.FinishedTime == nil {
+		return nil
+	}
+	if left := m.Status.FinishedTime.Add(m.Spec.TTLAfterFinished.Duration).Sub(s.now); left > 0 {
+		s.after(left)
+		return nil
+	}
+	s.gone = true
+	if err := r.Delete(ctx, m, client.Preconditions{UID: &m.UID}); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("deleting the finished Mandelbox: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,265 @@
+// Copyright The Mandelbox Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package mandelbox
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
+	"github.com/mandelbox/mandelbox-operator/internal/cloud"
+)
+
+const (
+	// maxAttempts is how often a session is given a slot before a start that
+	// fails ends it.
+	maxAttempts = 3
+	// lookAgain is how long to wait for what should come by an event.
+	lookAgain = 10 * time.Second
+	// slowRetry is how long to wait before asking again for what a person must mend.
+	slowRetry = time.Minute
+	// oldIntent is the age from which a start that shows no task is no longer
+	// repeated under its token: ECS forgets tokens within a day, and stopped tasks
+	// within an hour.
+	// See https://docs.aws.amazon.com/AmazonECS/latest/APIReference/ECS_Idempotency.html.
+	oldIntent = 45 * time.Minute
+)
+
+// wait offers a session without a slot to the Assigner, and takes in what that said.
+func (r *Reconciler) wait(s *scope) error {
+	m := s.mandelbox
+	if m.Spec.AssignmentTimeout != nil {
+		left := waitingSince(m).Add(m.Spec.AssignmentTimeout.Duration).Sub(s.now)
+		if left <= 0 {
+			return r.giveUp(s)
+		}
+		s.after(left)
+	}
+	r.Assigner.Offer(s.before)
+	verdict, decided := r.Assigner.Verdict(m.UID)
+	if !decided {
+		return nil
+	}
+	s.waiting, s.waitingMessage = verdict.Reason, verdict.Message
+	if verdict.Terminal {
+		r.Assigner.Withdraw(keyOf(m))
+		s.outcome = &outcome{reason: verdict.Reason, message: verdict.Message}
+	}
+	return nil
+}
+
+// waitingSince is when the session was created, or gave its last slot back.
+func waitingSince(m *v1alpha1.Mandelbox) time.Time {
+	assigned := meta.FindStatusCondition(m.Status.Conditions, v1alpha1.ConditionAssigned)
+	if m.Status.Attempt == 0 || assigned == nil {
+		return m.CreationTimestamp.Time
+	}
+	return assigned.LastTransitionTime.Time
+}
+
+// giveUp ends a session that has waited too long, with the reason it waited for.
+func (r *Reconciler) giveUp(s *scope) error {
+	reason := v1alpha1.ReasonNoInstanceAvailable
+	waited := "no slot was free"
+	if verdict, ok := r.Assigner.Verdict(s.mandelbox.UID); ok {
+		reason, waited = verdict.Reason, verdict.Message
+	}
+	r.Assigner.Withdraw(keyOf(s.mandelbox))
+	s.outcome = &outcome{
+		reason:  reason,
+		message: fmt.Sprintf("not assigned within %s: %s", s.mandelbox.Spec.AssignmentTimeout.Duration, waited),
+	}
+	return nil
+}
+
+// findHost finds the Instance that the session was given a slot of, and what the
+// cloud says of it. A session whose host is gone is lost.
+func (r *Reconciler) findHost(ctx context.Context, s *scope) error {
+	m := s.mandelbox
+	if region, ok := r.Regions.Get(m.Status.Region); ok {
+		s.region = region
+	}
+	i := &v1alpha1.Instance{}
+	key := types.NamespacedName{Name: m.Status.InstanceName}
+	err := r.Get(ctx, key, i)
+	if apierrors.IsNotFound(err) {
+		err = r.Live.Get(ctx, key, i)
+	}
+	if apierrors.IsNotFound(err) {
+		s.outcome = lost(m.Status.InstanceName, "no longer exists")
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading Instance %s: %w", key.Name, err)
+	}
+	s.instance = i
+	if err := r.findRow(ctx, s); err != nil {
+		return err
+	}
+	if s.region == nil || i.Status.Launch == nil {
+		return nil
+	}
+	host, presence := s.region.Observer().Host(i.Status.Launch.Token, i.Status.Launch.Index)
+	switch {
+	case presence == cloud.Present && host.State.Gone():
+		s.outcome = lost(i.Name, "was terminated: "+host.StateReason)
+	case presence == cloud.Gone && i.Status.InstanceID != "":
+		s.outcome = lost(i.Name, "is no longer known to EC2")
+	}
+	return nil
+}
+
+// findRow finds what the host's revision of the channel runs.
+func (r *Reconciler) findRow(ctx context.Context, s *scope) error {
+	var ami v1alpha1.AMI
+	if err := r.Get(ctx, types.NamespacedName{Name: s.instance.Spec.AMIName}, &ami); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	s.row = ami.RowByID(s.instance.Spec.RegionName, s.instance.Spec.Revision)
+	return nil
+}
+
+func lost(instance, how string) *outcome {
+	return &outcome{reason: v1alpha1.ReasonHostLost, message: fmt.Sprintf("Instance %s %s", instance, how)}
+}
+
+// hold puts the finalizer on, before the first call that makes something.
+func (r *Reconciler) hold(ctx context.Context, s *scope) error {
+	if controllerutil.ContainsFinalizer(s.mandelbox, v1alpha1.MandelboxFinalizer) {
+		return nil
+	}
+	return r.patchFinalizer(ctx, s, controllerutil.AddFinalizer)
+}
+
+// release takes the finalizer off, after which the object may be gone.
+func (r *Reconciler) release(ctx context.Context, s *scope) error {
+	if !controllerutil.ContainsFinalizer(s.mandelbox, v1alpha1.MandelboxFinalizer) {
+		return nil
+	}
+	return r.patchFinalizer(ctx, s, controllerutil.RemoveFinalizer)
+}
+
+func (r *Reconciler) patchFinalizer(ctx context.Context, s *scope, change func(client.Object, string) bool) error {
+	after := s.before.DeepCopy()
+	change(after, v1alpha1.MandelboxFinalizer)
+	patch := client.MergeFromWithOptions(s.before, client.MergeFromWithOptimisticLock{})
+	if err := r.Patch(ctx, after, patch); err != nil {
+		return fmt.Errorf("writing the finalizer: %w", err)
+	}
+	// What the steps have changed so far is the status alone.
+	next := after.DeepCopy()
+	s.mandelbox.Status.DeepCopyInto(&next.Status)
+	s.before, s.mandelbox = after, next
+	return nil
+}
+
+// findTask finds the task of this attempt among what was observed.
+func (r *Reconciler) findTask(_ context.Context, s *scope) error {
+	if s.region == nil {
+		s.after(lookAgain)
+		return nil
+	}
+	m := s.mandelbox
+	for _, task := range s.region.Observer().TasksStartedBy(cloud.StartedBy(string(m.UID), m.Status.Attempt)) {
+		if s.task == nil || s.task.Stopped() {
+			s.task = &task
+		}
+	}
+	if s.task != nil && s.task.Stopped() {
+		r.ended(s)
+	}
+	return nil
+}
+
+// start runs the task unless it was seen already. The token makes a repeated
+// call, after a crash or a lost answer, return the same task.
+func (r *Reconciler) start(ctx context.Context, s *scope) error {
+	m := s.mandelbox
+	if s.task != nil || s.region == nil {
+		return nil
+	}
+	if s.now.Sub(m.Status.AssignedTime.Time) > oldIntent {
+		return r.lostTask(s)
+	}
+	if s.instance.Status.InstanceID == "" || s.instance.Status.ContainerInstanceARN == "" {
+		s.after(lookAgain)
+		return nil
+	}
+	if s.row == nil || s.row.TaskDefinition == "" {
+		s.after(lookAgain)
+		return nil
+	}
+	task, err := s.region.API().RunTask(ctx, taskRun(s))
+	switch cloud.KindOf(err) {
+	case cloud.KindNoRoom, cloud.KindHostUnavailable, cloud.KindConflict:
+		s.anew = &outcome{reason: v1alpha1.ReasonTaskFailed, message: err.Error()}
+		r.placeAnew(s)
+		return err
+	case cloud.KindUnauthorized, cloud.KindInvalid, cloud.KindThrottled:
+		s.after(slowRetry / 10)
+		return fmt.Errorf("starting the task: %w", err)
+	}
+	if err != nil {
+		return fmt.Errorf("starting the task: %w", err)
+	}
+	s.task = &task
+	return nil
+}
+
+// lostTask ends a session whose start is so old that neither it nor its end can
+// be seen any more.
+func (r *Reconciler) lostTask(s *scope) error {
+	if !s.region.Observer().TasksSynced() {
+		s.after(lookAgain)
+		return nil
+	}
+	s.outcome = &outcome{
+		reason:  v1alpha1.ReasonTaskFailed,
+		message: fmt.Sprintf("no task of attempt %d is to be seen %s after it was assigned", s.mandelbox.Status.Attempt, oldIntent),
+	}
+	return nil
+}
+
+// enforceLimits stops a session that takes too long to start, or has run as long
+// as it may.
+func (r *Reconciler) enforceLimits(ctx context.Context, s *scope) error {
+	m := s.mandelbox
+	if s.task == nil || s.task.DesiredStatus == cloud.TaskStopped {
+		return nil
+	}
+	if running(s) {
+		if m.Spec.MaxSessionDuration == nil {
+			return nil
+		}
+		return r.stopAfter(ctx, s, startOf(s).Add(m.Spec.MaxSessionDuration.Duration),
+			v1alpha1.ReasonMaxDurationReached, fmt.Sprintf("the session ran for %s", m.Spec.MaxSessionDuration.Duration))
+	}
+	if m.Spec.StartTimeout == nil || m.Status.RunningTime != nil {
+		return nil
+	}
+	return r.stopAfter(ctx, s, m.Status.AssignedTime.Add(m.Spec.StartTimeout.Duration),
+		v1alpha1.ReasonStartTimeout, fmt.Sprintf("the task was not running within %s", m.Spec.StartTimeout.Duration))
+}
+
+// stopAfter stops the task once the time has come. ECS keeps the reason with the
+// stopped task, where it is read again.
+func (r *Reconciler) stopAfter(ctx context.Context, s *scope, at time.Time, reason, message string) error {
+	if left := at.Sub(s.now); left > 0 {
+		s.after(left)
+		return nil
+	}
+	if err := s.region.API().StopTask(ctx, s.task.ARN, reason+": "+message); err != nil {
+		return fmt.Errorf("stopping the task (%s): %w", reason, err)
+	}
+	s.task.DesiredStatus = cloud.TaskStopped
+	s.after(lookAgain)
+	return nil
+}
