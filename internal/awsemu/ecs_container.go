@@ -123,8 +123,9 @@ func simpleCommand(words []string) (took time.Duration, code int, known bool) {
 	}
 	switch name {
 	case "sleep":
-		seconds, err := strconv.ParseFloat(strings.TrimSuffix(words[1], "s"), 64)
-		return time.Duration(seconds * float64(time.Second)), 0, err == nil && len(words) == 2
+		// "sleep infinity" is no duration: it runs until it is stopped.
+		took, err := time.ParseDuration(strings.TrimSuffix(words[1], "s") + "s")
+		return took, 0, err == nil && len(words) == 2
 	case "exit":
 		code, err := strconv.Atoi(words[1])
 		return 0, code, err == nil && len(words) == 2

@@ -9,14 +9,14 @@ func (r *region) findTask(ref string) (*task, error) {
 			return t, nil
 		}
 	}
-	return nil, fmt.Errorf("no task %s in %s", ref, r.name)
+	return nil, fmt.Errorf("task %s in %s: %w", ref, r.name, errNotFound)
 }
 
 // findAgent finds the ECS agent of an EC2 instance that has registered.
 func (r *region) findAgent(instanceID string) (*containerInstance, error) {
 	ci := r.ecs.agents[instanceID]
 	if ci == nil {
-		return nil, fmt.Errorf("no ECS agent has registered from %s in %s", instanceID, r.name)
+		return nil, fmt.Errorf("registered ECS agent of %s in %s: %w", instanceID, r.name, errNotFound)
 	}
 	return ci, nil
 }
