@@ -248,6 +248,7 @@ type InstanceStatus struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.status) || !has(self.status.claims) || self.status.claims.all(c, has(self.status.capacity) && c.slot < self.status.capacity)",message="a claim must be on a slot below the host's capacity"
 // +kubebuilder:validation:XValidation:rule="!has(self.status) || !has(self.status.claims) || (has(self.status.phase) && self.status.phase == 'Active' && !(has(self.spec.drain) && self.spec.drain)) || (has(oldSelf.status) && has(oldSelf.status.claims) && self.status.claims.all(c, oldSelf.status.claims.exists(o, o.slot == c.slot && o.uid == c.uid && o.attempt == c.attempt)))",message="a host that is not Active, or is draining, takes no new claim"
 // +kubebuilder:validation:XValidation:rule="!has(self.status) || !has(self.status.claims) || !has(oldSelf.status) || !has(oldSelf.status.claims) || self.status.claims.all(c, oldSelf.status.claims.all(o, o.slot != c.slot || o.uid == c.uid))",message="a claimed slot must be released before another Mandelbox claims it"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.phase) || oldSelf.status.phase != 'Terminating' || !has(oldSelf.spec.drain) || !oldSelf.spec.drain || (has(self.spec.drain) && self.spec.drain)",message="drain cannot be taken back once the host is terminating"
 type Instance struct {
 	metav1.TypeMeta `json:",inline"`
 	// metadata is the standard object's metadata.
