@@ -1,0 +1,139 @@
+// Copyright The Mandelbox Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package region
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
+	"github.com/mandelbox/mandelbox-operator/controllers/region/census"
+	"github.com/mandelbox/mandelbox-operator/controllers/region/trouble"
+	"github.com/mandelbox/mandelbox-operator/internal/scaling"
+)
+
+// defaultStabilization is the API's default of spec.capacity.scaleDownStabilization.
+const defaultStabilization = 5 * time.Minute
+
+// scaleDown lets empty hosts go that are too many, and has hosts of releases that
+// are not active any more leave as their sessions end. It touches only hosts that
+// the Region made.
+func (r *Reconciler) scaleDown(ctx context.Context, s *scope) error {
+	stabilization := defaultStabilization
+	if d := s.region.Spec.Capacity.ScaleDownStabilization; d != nil {
+		stabilization = d.Duration
+	}
+	plan := scaling.Down(scaling.DownInput{
+		Disabled:      !s.region.Enabled(),
+		Channels:      s.activeChannels(),
+		Candidates:    s.candidates(),
+		SurplusSince:  ptr.Deref(s.region.Status.SurplusSince, metav1.Time{}).Time,
+		Now:           s.now,
+		Stabilization: stabilization,
+	})
+	s.surplusSince = plan.SurplusSince
+	if !plan.SurplusSince.IsZero() {
+		s.lookAgain = max(time.Second, plan.SurplusSince.Add(stabilization).Sub(s.now))
+	}
+	return errors.Join(r.letGo(ctx, s, plan.Leave), r.drainRetired(ctx, s))
+}
+
+func (s *scope) activeChannels() []scaling.Channel {
+	var active []scaling.Channel
+	for _, c := range s.channels() {
+		if s.releases[census.Release{Region: s.region.Name, AMI: c.AMI, Revision: c.Revision}].active {
+			active = append(active, c)
+		}
+	}
+	return active
+}
+
+// candidates are the region's own hosts that may be told to leave: of a release
+// that wants hosts the open ones, of any other all that aren't leaving already.
+func (s *scope) candidates() []scaling.Candidate {
+	var candidates []scaling.Candidate
+	for i := range s.hosts {
+		host := &s.hosts[i]
+		release, wanted := s.releases[census.ReleaseOf(host)]
+		if !s.mayLeave(host) || wanted && s.region.Enabled() && !host.Open() {
+			continue
+		}
+		candidates = append(candidates, scaling.Candidate{
+			Name:           host.Name,
+			AMI:            host.Spec.AMIName,
+			Revision:       host.Spec.Revision,
+			ActiveRevision: wanted,
+			Protected:      wanted && !release.active && s.region.Enabled(),
+			Empty:          len(host.Status.Claims) == 0,
+			Created:        host.CreationTimestamp.Time,
+			Slots:          host.Slots(),
+		})
+	}
+	return candidates
+}
+
+// mayLeave says whether a host is the Region's own, and not on its way out yet.
+func (s *scope) mayLeave(host *v1alpha1.Instance) bool {
+	return metav1.IsControlledBy(host, s.region) && host.DeletionTimestamp.IsZero()
+}
+
+// letGo deletes hosts, each only if it is still as it was when it was found
+// empty. One that got a session since stays.
+func (r *Reconciler) letGo(ctx context.Context, s *scope, names []string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	byName := make(map[string]*v1alpha1.Instance, len(s.hosts))
+	for i := range s.hosts {
+		byName[s.hosts[i].Name] = &s.hosts[i]
+	}
+	var errs []error
+	for _, name := range names {
+		deleted, err := r.deleteHost(ctx, name, unchanged(byName[name]))
+		if err != nil {
+			errs = append(errs, err)
+		}
+		if deleted {
+			s.left = append(s.left, name)
+		} else {
+			s.lookAgain = earliest(s.lookAgain, retryStale)
+		}
+	}
+	if len(s.left) > 0 {
+		r.Events.Eventf(s.region, nil, corev1.EventTypeNormal, "ScalingDown", "Terminate",
+			"%s without a session leave: %s", trouble.Count(len(s.left), "host"), trouble.List(s.left))
+	}
+	return errors.Join(errs...)
+}
+
+// drainRetired keeps new sessions off the hosts of releases that are not active
+// any more and still have sessions, which run on until they end.
+func (r *Reconciler) drainRetired(ctx context.Context, s *scope) error {
+	var errs []error
+	for i := range s.hosts {
+		host := &s.hosts[i]
+		_, wanted := s.releases[census.ReleaseOf(host)]
+		if wanted || !s.mayLeave(host) || host.Draining() || len(host.Status.Claims) == 0 {
+			continue
+		}
+		drained := host.DeepCopy()
+		drained.Spec.Drain = ptr.To(true)
+		err := r.Patch(ctx, drained, client.MergeFromWithOptions(host, client.MergeFromWithOptimisticLock{}))
+		switch {
+		case apierrors.IsConflict(err):
+			s.lookAgain = earliest(s.lookAgain, retryStale)
+		case client.IgnoreNotFound(err) != nil:
+			errs = append(errs, fmt.Errorf("draining Instance %s: %w", host.Name, err))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,132 @@
+// Copyright The Mandelbox Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package region
+
+import (
+	"context"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
+	"github.com/mandelbox/mandelbox-operator/controllers/trigger"
+	"github.com/mandelbox/mandelbox-operator/internal/cloud"
+)
+
+const (
+	// parallelRegions is how many Regions are reconciled at a time.
+	parallelRegions = 8
+	// reconcileTimeout bounds one reconcile, which may make thousands of Instances.
+	reconcileTimeout = 2 * time.Minute
+	// gatherHosts is how long changes of hosts are gathered before their Region
+	// counts them: a burst of sessions changes many hosts at once.
+	gatherHosts = 200 * time.Millisecond
+)
+
+// SetupWithManager registers the controller. The manager's cache must have the
+// indexes of controllers/index.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	observed := &trigger.Trigger{}
+	r.Regions.Subscribe(func(region string, change cloud.Change) {
+		if change.Kind == cloud.CatalogChanged || change.Kind == cloud.SyncedChanged {
+			observed.FireName(region)
+		}
+	})
+	b := ctrl.NewControllerManagedBy(mgr).
+		Named("region").
+		For(&v1alpha1.Region{}, builder.WithPredicates(predicate.Or[client.Object](
+			predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
+		Watches(&v1alpha1.Instance{}, gathered(regionOfHost), builder.WithPredicates(hostCounts())).
+		Watches(&v1alpha1.AMI{}, handler.EnqueueRequestsFromMapFunc(regionsOfChannel),
+			builder.WithPredicates(releasesChanged())).
+		WatchesRawSource(observed).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: parallelRegions,
+			ReconciliationTimeout:   reconcileTimeout,
+		})
+	if r.Changes != nil {
+		b = b.WatchesRawSource(r.Changes)
+	}
+	return b.Complete(r)
+}
+
+func regionOfHost(o client.Object) string { return o.(*v1alpha1.Instance).Spec.RegionName }
+
+// gathered asks for a reconcile of the named object after a short while, so that
+// many changes at once are one reconcile.
+func gathered(name func(client.Object) string) handler.EventHandler {
+	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+	add := func(o client.Object, q queue) {
+		q.AddAfter(reconcile.Request{NamespacedName: types.NamespacedName{Name: name(o)}}, gatherHosts)
+	}
+	return handler.Funcs{
+		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) { add(e.Object, q) },
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q queue) { add(e.ObjectNew, q) },
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q queue) { add(e.Object, q) },
+	}
+}
+
+// hostCounts lets through what changes the census: where a host is in its life,
+// how much room it has, and how much of that is taken.
+func hostCounts() predicate.Predicate {
+	type facts struct {
+		phase                               v1alpha1.InstancePhase
+		slots, planned, claims              int32
+		draining, leaving, deleted, planSet bool
+	}
+	of := func(o client.Object) facts {
+		host := o.(*v1alpha1.Instance)
+		f := facts{
+			phase: host.Status.Phase, slots: host.Slots(), claims: int32(len(host.Status.Claims)),
+			draining: host.Draining(), leaving: host.Leaving(), deleted: !host.DeletionTimestamp.IsZero(),
+		}
+		if host.Status.PlannedCapacity != nil {
+			f.planned, f.planSet = *host.Status.PlannedCapacity, true
+		}
+		return f
+	}
+	return predicate.Funcs{
+		UpdateFunc: func(e event.UpdateEvent) bool { return of(e.ObjectOld) != of(e.ObjectNew) },
+	}
+}
+
+// regionsOfChannel are the Regions that a channel is, was or will be offered in.
+func regionsOfChannel(_ context.Context, o client.Object) []reconcile.Request {
+	ami := o.(*v1alpha1.AMI)
+	names := map[string]bool{}
+	for _, image := range ami.Spec.Images {
+		names[image.Region] = true
+	}
+	for _, revision := range ami.Status.Revisions {
+		for _, row := range revision.Regions {
+			names[row.Region] = true
+		}
+	}
+	requests := make([]reconcile.Request, 0, len(names))
+	for name := range names {
+		requests = append(requests, reconcile.Request{NamespacedName: types.NamespacedName{Name: name}})
+	}
+	return requests
+}
+
+// releasesChanged lets through what changes which hosts a channel wants.
+func releasesChanged() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		old, now := e.ObjectOld.(*v1alpha1.AMI), e.ObjectNew.(*v1alpha1.AMI)
+		return old.Generation != now.Generation ||
+			old.DeletionTimestamp.IsZero() != now.DeletionTimestamp.IsZero() ||
+			old.Status.ActiveRevision != now.Status.ActiveRevision ||
+			!equality.Semantic.DeepEqual(old.Status.Revisions, now.Status.Revisions)
+	}}
+}
