@@ -59,6 +59,7 @@ user's session, a Mandelbox, onto one of them within a moment of being asked.`,
 		SilenceUsage:  true,
 	}
 	root.AddCommand(
+		newAWSCommand(),
 		newVersionCommand(),
 	)
 	return root
