@@ -75,7 +75,7 @@ func TestRegionsAndAccountsAreApart(t *testing.T) {
 	for name, change := range map[string]func(*ecs.Options){
 		"region": func(o *ecs.Options) { o.Region = "eu-west-1" },
 		"account": func(o *ecs.Options) {
-			o.Credentials = staticKey("123456789012")
+			o.Credentials = ecsKey("123456789012")
 		},
 	} {
 		out := must(f, func() (*ecs.ListClustersOutput, error) {

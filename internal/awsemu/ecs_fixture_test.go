@@ -42,13 +42,13 @@ func newECSFixture(t *testing.T) *ecsFixture {
 		Region:       "us-east-1",
 		BaseEndpoint: aws.String(listener.URL),
 		Retryer:      aws.NopRetryer{},
-		Credentials:  staticKey("test"),
+		Credentials:  ecsKey("test"),
 	})
 	return &ecsFixture{T: t, clock: clk, server: s, client: client, region: s.region(scope{DefaultAccount, "us-east-1"})}
 }
 
-// staticKey are credentials with one access key id.
-func staticKey(id string) aws.CredentialsProvider {
+// ecsKey are credentials with one access key id.
+func ecsKey(id string) aws.CredentialsProvider {
 	return aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 		return aws.Credentials{AccessKeyID: id, SecretAccessKey: "test"}, nil
 	})
