@@ -72,3 +72,9 @@ func (m *Mandelbox) Finished() bool { return m.Status.Phase == MandelboxFinished
 
 // Committed says whether the session holds a slot.
 func (m *Mandelbox) Committed() bool { return m.Status.InstanceName != "" && m.Status.Slot != nil }
+
+// Closed says whether this version of the object has a phase in which the API
+// server accepts no new claim, for a host that is leaving.
+func (i *Instance) Closed() bool {
+	return i.Status.Phase == InstanceDraining || i.Status.Phase == InstanceTerminating
+}

@@ -1,0 +1,327 @@
+// Copyright The Mandelbox Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package instance
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/google/uuid"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
+	"github.com/mandelbox/mandelbox-operator/controllers/trigger"
+	"github.com/mandelbox/mandelbox-operator/internal/cloud"
+	"github.com/mandelbox/mandelbox-operator/internal/status"
+)
+
+const (
+	// gatherTime is how long requests are gathered, so that hosts of one decision
+	// share a call.
+	gatherTime = 50 * time.Millisecond
+	// maxPerCall is how many hosts one call asks for. EC2 advises to split large
+	// launches. See https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html.
+	maxPerCall = 100
+	// launchTimeout bounds one round: the writes of its intents, and its call.
+	launchTimeout = time.Minute
+)
+
+// order asks for the launch of one host. Orders whose plan and token are equal
+// share a call.
+type order struct {
+	instance *v1alpha1.Instance
+	cloud    *cloud.Region
+	plan     plan
+}
+
+// plan is what is launched; the parameters of the call without token and count.
+type plan struct {
+	launch cloud.Launch
+	// hash tells plans apart.
+	hash         string
+	userDataHash string
+}
+
+// refusal is a definite no to the launch of a host.
+type refusal struct {
+	err error
+	// until is when the host may be tried again.
+	until time.Time
+}
+
+// Launcher launches hosts: it gathers orders for a moment, writes the intent of
+// each host, and then asks EC2 for all hosts of one plan in one call. What it
+// does survives the caller that asked for it, and repeats after a crash: an order
+// for a host that has an intent already is called for under the token of that.
+type Launcher struct {
+	Client client.Client
+	Clock  clock.WithTicker
+	// Wake is fired for the hosts of a launch when it was answered.
+	Wake *trigger.Trigger
+
+	mu       sync.Mutex
+	orders   map[types.UID]order
+	busy     map[types.UID]bool
+	refusals map[types.UID]refusal
+	shortage shortage
+	wake     chan struct{}
+}
+
+// NewLauncher returns a Launcher.
+func NewLauncher(c client.Client, clk clock.WithTicker, wake *trigger.Trigger) *Launcher {
+	return &Launcher{
+		Client: c, Clock: clk, Wake: wake,
+		orders: map[types.UID]order{}, busy: map[types.UID]bool{}, refusals: map[types.UID]refusal{},
+		shortage: shortage{}, wake: make(chan struct{}, 1),
+	}
+}
+
+// NeedLeaderElection says that only the leader launches.
+func (l *Launcher) NeedLeaderElection() bool { return true }
+
+// Start launches until the context ends, and returns when the calls under way have.
+func (l *Launcher) Start(ctx context.Context) error {
+	log := logr.FromContextOrDiscard(ctx).WithName("launcher")
+	var rounds sync.WaitGroup
+	defer rounds.Wait()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-l.wake:
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-l.Clock.After(gatherTime):
+		}
+		for _, group := range l.gather() {
+			rounds.Go(func() {
+				// The call is not the context's of whoever asked first, nor is it
+				// abandoned when the manager stops: its answer would be lost.
+				bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), launchTimeout)
+				defer cancel()
+				if err := l.launch(bounded, group); err != nil {
+					log.Error(err, "A launch was not answered well", "hosts", len(group))
+				}
+			})
+		}
+	}
+}
+
+// Ask orders the launch of a host. It returns the last refusal if that is too
+// fresh to ask again, or if it has not been told yet.
+func (l *Launcher) Ask(o order) *refusal {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	uid := o.instance.UID
+	if refused, ok := l.refusals[uid]; ok && l.Clock.Now().Before(refused.until) {
+		return &refused
+	}
+	if l.busy[uid] {
+		return nil
+	}
+	l.orders[uid] = o
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// Busy says whether a launch of the host is under way, or about to be.
+func (l *Launcher) Busy(uid types.UID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.busy[uid]
+}
+
+// Refused says whether the token of the host's intent was definitely refused, so
+// that the next launch needs a new one.
+func (l *Launcher) Refused(uid types.UID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, ok := l.refusals[uid]
+	return ok
+}
+
+// Forget drops what is remembered of a host that is gone.
+func (l *Launcher) Forget(uid types.UID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.orders, uid)
+	delete(l.refusals, uid)
+}
+
+// gather takes the orders that wait, in groups that share a call.
+func (l *Launcher) gather() [][]order {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	groups := map[string][]order{}
+	for uid, o := range l.orders {
+		key := o.cloud.Target().Region + "/" + o.plan.hash
+		if o.instance.Status.Launch != nil && !l.refused(uid) {
+			key = o.cloud.Target().Region + "/token/" + o.instance.Status.Launch.Token
+		}
+		groups[key] = append(groups[key], o)
+		l.busy[uid] = true
+	}
+	l.orders = map[types.UID]order{}
+	var calls [][]order
+	for _, key := range slices.Sorted(maps.Keys(groups)) {
+		group := groups[key]
+		slices.SortFunc(group, func(a, b order) int { return compareNames(a.instance.Name, b.instance.Name) })
+		calls = slices.AppendSeq(calls, slices.Chunk(group, maxPerCall))
+	}
+	return calls
+}
+
+func (l *Launcher) refused(uid types.UID) bool {
+	_, ok := l.refusals[uid]
+	return ok
+}
+
+// launch carries out one group: intents first, then the call.
+func (l *Launcher) launch(ctx context.Context, group []order) error {
+	defer l.done(group)
+	intended := group
+	if first := group[0]; first.instance.Status.Launch == nil || l.Refused(first.instance.UID) {
+		var err error
+		intended, err = l.intend(ctx, group)
+		if err != nil || len(intended) == 0 {
+			return err
+		}
+	}
+	intent := intended[0].instance.Status.Launch
+	request := intended[0].plan.launch
+	request.Token, request.Count = intent.Token, intent.Count
+	request.InstanceType, request.SubnetID = intended[0].instance.Status.InstanceType, intended[0].instance.Status.SubnetID
+	request.Tags = maps.Clone(request.Tags)
+	request.Tags[cloud.TagLaunch] = intent.Token
+	hosts, err := intended[0].cloud.API().LaunchHosts(ctx, request)
+	l.answered(intended, request, hosts, err)
+	if err != nil && !cloud.KindOf(err).Definite() {
+		return fmt.Errorf("launching %d hosts of %s: %w", len(intended), request.InstanceType, err)
+	}
+	return nil
+}
+
+// intend writes the intent on every host of a group, under a token that was never
+// used. If one can't be written, the others get a new token without it: nobody has
+// called under the old one. After a crash in between, the hosts that a call under
+// it launches for nobody are found by their token and terminated.
+func (l *Launcher) intend(ctx context.Context, group []order) ([]order, error) {
+	for len(group) > 0 {
+		written, err := l.writeIntents(ctx, group)
+		if len(written) == len(group) {
+			return written, nil
+		}
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("writing the intents of %d launches: %w", len(group), err)
+		}
+		group = written
+	}
+	return nil, nil
+}
+
+func (l *Launcher) writeIntents(ctx context.Context, group []order) ([]order, error) {
+	token := uuid.NewString()
+	now := metav1.NewTime(l.Clock.Now())
+	results := make([]error, len(group))
+	written := make([]*v1alpha1.Instance, len(group))
+	var wg sync.WaitGroup
+	for n, o := range group {
+		wg.Go(func() {
+			after := o.instance.DeepCopy()
+			attempt := int32(1)
+			if after.Status.Launch != nil {
+				attempt = after.Status.Launch.Attempt + 1
+			}
+			after.Status.Launch = &v1alpha1.Launch{
+				Token: token, Index: int32(n), Count: int32(len(group)), Attempt: attempt,
+				UserDataHash: o.plan.userDataHash, Time: now,
+			}
+			after.Status.InstanceType, after.Status.SubnetID = o.plan.launch.InstanceType, o.plan.launch.SubnetID
+			after.Status.Phase = v1alpha1.InstancePreConnection
+			after.Status.ObservedGeneration = ptr.To(after.Generation)
+			status.New(&after.Status.Conditions, after.Generation).Reconciling(v1alpha1.ReasonLaunching, launchingMessage(after))
+			if results[n] = status.Patch(ctx, l.Client, o.instance, after, true); results[n] == nil {
+				written[n] = after
+			}
+		})
+	}
+	wg.Wait()
+	var kept []order
+	var err error
+	for n, o := range group {
+		if results[n] != nil {
+			err = results[n]
+			continue
+		}
+		o.instance = written[n]
+		kept = append(kept, o)
+	}
+	if len(kept) < len(group) {
+		// Whoever could be written must not keep a token of the wrong count.
+		l.mu.Lock()
+		for _, o := range kept {
+			l.refusals[o.instance.UID] = refusal{err: err}
+		}
+		l.mu.Unlock()
+	}
+	return kept, err
+}
+
+// answered takes in EC2's answer: hosts beyond those that it gave were refused for
+// lack of capacity; a definite error refuses them all.
+func (l *Launcher) answered(group []order, request cloud.Launch, hosts []cloud.Host, err error) {
+	now := l.Clock.Now()
+	given := map[int32]bool{}
+	for _, host := range hosts {
+		given[host.Index] = true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, o := range group {
+		uid := o.instance.UID
+		switch {
+		case err == nil && given[o.instance.Status.Launch.Index]:
+			delete(l.refusals, uid)
+		case err == nil:
+			l.shortage.note(request, now)
+			l.refusals[uid] = refusal{err: &cloud.Error{
+				Op: "RunInstances", Kind: cloud.KindCapacity, Code: "InsufficientInstanceCapacity",
+				Err: fmt.Errorf("%d of %d hosts of %s were to be had in %s", len(hosts), request.Count, request.InstanceType, request.SubnetID),
+			}, until: now}
+		case cloud.KindOf(err) == cloud.KindCapacity || cloud.KindOf(err) == cloud.KindQuota:
+			l.shortage.note(request, now)
+			l.refusals[uid] = refusal{err: err, until: now}
+		case cloud.KindOf(err) == cloud.KindTokenSpent:
+			l.refusals[uid] = refusal{err: err, until: now}
+		case cloud.KindOf(err).Definite():
+			l.refusals[uid] = refusal{err: err, until: now.Add(slowRetry)}
+		}
+	}
+}
+
+// done wakes the hosts of a group.
+func (l *Launcher) done(group []order) {
+	l.mu.Lock()
+	for _, o := range group {
+		delete(l.busy, o.instance.UID)
+	}
+	l.mu.Unlock()
+	for _, o := range group {
+		l.Wake.FireName(o.instance.Name)
+	}
+}

@@ -1,0 +1,169 @@
+// Copyright The Mandelbox Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package instance
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
+	"github.com/mandelbox/mandelbox-operator/internal/cloud"
+)
+
+// defaultPreConnection and defaultDisconnected are the defaults of Region.spec.hostTimeouts.
+const (
+	defaultPreConnection = 15 * time.Minute
+	defaultDisconnected  = 2 * time.Minute
+)
+
+// launchGrace is how long a launch that was asked for may go unseen. A listing
+// that began later and lacks the host proves that there is none.
+const launchGrace = 2 * time.Minute
+
+// giveUp deletes an Instance whose host is no more, or never came up. What the
+// Region still wants is launched anew by its controller.
+func (r *Reconciler) giveUp(ctx context.Context, s *scope) error {
+	i := s.instance
+	if !i.DeletionTimestamp.IsZero() {
+		return nil
+	}
+	switch {
+	case s.lost():
+		s.expired, s.expiredMessage = v1alpha1.ReasonTerminated, "EC2 no longer runs the host"
+		if s.host.StateReason != "" {
+			s.expiredMessage += ": " + s.host.StateReason
+		}
+	case s.present() && i.Status.ActiveTime == nil && s.member == nil:
+		left := launchedAt(s).Add(r.preConnection(s)).Sub(s.now)
+		if left > 0 {
+			s.after(left)
+			return nil
+		}
+		s.expired = v1alpha1.ReasonRegistrationTimeout
+		s.expiredMessage = fmt.Sprintf("the host's agent did not register within %s", r.preConnection(s))
+	default:
+		return nil
+	}
+	return r.delete(ctx, s)
+}
+
+func launchedAt(s *scope) time.Time {
+	if !s.host.LaunchTime.IsZero() {
+		return s.host.LaunchTime
+	}
+	return s.instance.Status.Launch.Time.Time
+}
+
+func (r *Reconciler) preConnection(s *scope) time.Duration {
+	if s.region == nil || s.region.Spec.HostTimeouts.PreConnection == nil {
+		return defaultPreConnection
+	}
+	return s.region.Spec.HostTimeouts.PreConnection.Duration
+}
+
+func (r *Reconciler) delete(ctx context.Context, s *scope) error {
+	uid := s.instance.UID
+	if err := r.Delete(ctx, s.instance.DeepCopy(), client.Preconditions{UID: &uid}); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("deleting the Instance: %w", err)
+	}
+	return nil
+}
+
+// leave leads a host out. The phase Draining is written before anything else, so
+// that the API server refuses a new claim; only a version of the object that has
+// that phase, and no claim, is proof that none will come.
+func (r *Reconciler) leave(ctx context.Context, s *scope) error {
+	i := s.instance
+	if !i.Leaving() {
+		return nil
+	}
+	if !s.before.Closed() || len(i.Status.Claims) > 0 && !s.lost() {
+		return nil
+	}
+	if i.DeletionTimestamp.IsZero() {
+		return r.delete(ctx, s)
+	}
+	if s.cloud == nil {
+		return r.leaveWithoutCloud(ctx, s)
+	}
+	switch {
+	case s.present():
+		return r.terminate(ctx, s)
+	case s.lost():
+		return r.cleanUp(ctx, s)
+	case i.Status.Launch == nil:
+		return r.letGo(ctx, s)
+	}
+	return r.awaitLaunch(ctx, s)
+}
+
+// terminate has ECS start nothing more on the host, and EC2 terminate it.
+func (r *Reconciler) terminate(ctx context.Context, s *scope) error {
+	s.terminating = true
+	if s.member != nil && s.member.Status == cloud.ContainerHostActive {
+		if err := s.cloud.API().DrainHosts(ctx, []string{s.member.ARN}); err != nil {
+			return fmt.Errorf("draining the container instance: %w", err)
+		}
+	}
+	if err := s.cloud.API().TerminateHost(ctx, s.host.InstanceID); err != nil {
+		return fmt.Errorf("terminating %s: %w", s.host.InstanceID, err)
+	}
+	s.after(lookAgain)
+	return nil
+}
+
+// cleanUp takes out of ECS what is left of a host that was terminated, once EC2
+// says that it is.
+func (r *Reconciler) cleanUp(ctx context.Context, s *scope) error {
+	s.terminating = true
+	if s.presence == cloud.Present && s.host.State != cloud.HostTerminated {
+		s.after(lookAgain)
+		return nil
+	}
+	if s.member != nil {
+		if err := s.cloud.API().DeregisterHost(ctx, s.member.ARN); err != nil {
+			return fmt.Errorf("deregistering %s: %w", s.member.ARN, err)
+		}
+	}
+	return r.letGo(ctx, s)
+}
+
+// awaitLaunch waits until it is sure whether a launch that was asked for made a
+// host: the answer may have been lost, and what was made is listed late.
+func (r *Reconciler) awaitLaunch(ctx context.Context, s *scope) error {
+	if r.Launcher.Busy(s.instance.UID) {
+		return nil
+	}
+	if r.Launcher.Refused(s.instance.UID) {
+		return r.letGo(ctx, s)
+	}
+	if s.cloud.Observer().HostsListedAt().Before(s.instance.Status.Launch.Time.Add(launchGrace)) {
+		s.after(lookAgain)
+		return nil
+	}
+	return r.letGo(ctx, s)
+}
+
+// leaveWithoutCloud waits for the region to be opened, unless nothing was launched
+// or the Region doesn't exist any more: then no host can be either, since a Region
+// leaves after its hosts.
+func (r *Reconciler) leaveWithoutCloud(ctx context.Context, s *scope) error {
+	if s.instance.Status.Launch == nil || s.region == nil {
+		return r.letGo(ctx, s)
+	}
+	s.after(lookAgain)
+	return nil
+}
+
+// letGo takes the finalizer off.
+func (r *Reconciler) letGo(ctx context.Context, s *scope) error {
+	r.Launcher.Forget(s.instance.UID)
+	r.forgetReservations(s.instance.Name)
+	s.gone = true
+	return client.IgnoreNotFound(r.patchFinalizer(ctx, s, controllerutil.RemoveFinalizer))
+}
