@@ -144,7 +144,7 @@ func (r *region) enrol(cl *cluster, ci *containerInstance) {
 	}
 }
 
-// strike takes a host out of its cluster. It stays describable, as INACTIVE, for
+// strikeHost takes a host out of its cluster. It stays describable, as INACTIVE, for
 // as long as a stopped task would.
 func (r *region) strikeHost(ci *containerInstance) {
 	ci.status, ci.connected = hostInactive, false

@@ -2,8 +2,6 @@ package awsemu
 
 import (
 	"encoding/json"
-	"errors"
-	"io"
 	"strings"
 )
 
@@ -47,7 +45,7 @@ func ecsOperation[In any](name string, mutating bool, bucket bucketName, handle 
 		service: serviceECS, name: name, mutating: mutating, bucket: bucket,
 		handle: func(c *call) (any, error) {
 			var in In
-			if err := json.Unmarshal(c.body, &in); err != nil && !errors.Is(err, io.EOF) {
+			if err := json.Unmarshal(c.body, &in); err != nil {
 				return nil, serializationError(err)
 			}
 			return handle(c, in)

@@ -46,14 +46,23 @@ func newPlacement(cl *cluster, constraints []placementConstraint, strategies []p
 		}
 	}
 	for _, s := range strategies {
-		known := s.Type == "random" ||
-			(s.Type == "spread" && (s.Field == "instanceId" || s.Field == "host" || strings.HasPrefix(s.Field, "attribute:"))) ||
-			(s.Type == "binpack" && (strings.EqualFold(s.Field, "cpu") || strings.EqualFold(s.Field, "memory")))
-		if !known {
+		if !s.known() {
 			return nil, invalidParameter("Invalid placement strategy: " + s.Type + "(" + s.Field + ")")
 		}
 	}
 	return p, nil
+}
+
+func (s placementStrategy) known() bool {
+	switch s.Type {
+	case "random":
+		return true
+	case "spread":
+		return s.Field == "instanceId" || s.Field == "host" || strings.HasPrefix(s.Field, "attribute:")
+	case "binpack":
+		return strings.EqualFold(s.Field, "cpu") || strings.EqualFold(s.Field, "memory")
+	}
+	return false
 }
 
 // choose returns the host for the next copy of the task, or why there is none. A

@@ -9,6 +9,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 )
 
+func (f *ecsFixture) definition(name string) *types.TaskDefinition {
+	f.Helper()
+	return must(f, func() (*ecs.DescribeTaskDefinitionOutput, error) {
+		return f.client.DescribeTaskDefinition(f.Context(), &ecs.DescribeTaskDefinitionInput{TaskDefinition: &name})
+	}).TaskDefinition
+}
+
 func TestTaskDefinitions(t *testing.T) {
 	f := newECSFixture(t)
 	for range 2 {
@@ -19,13 +26,7 @@ func TestTaskDefinitions(t *testing.T) {
 		})
 	}
 	f.define("warmup", nil)
-	describe := func(name string) *types.TaskDefinition {
-		f.Helper()
-		return must(f, func() (*ecs.DescribeTaskDefinitionOutput, error) {
-			return f.client.DescribeTaskDefinition(t.Context(), &ecs.DescribeTaskDefinitionInput{TaskDefinition: &name})
-		}).TaskDefinition
-	}
-	latest := describe("session")
+	latest := f.definition("session")
 	if latest.Revision != 2 || latest.Status != "ACTIVE" || latest.NetworkMode != types.NetworkModeBridge || latest.RegisteredAt == nil ||
 		*latest.TaskDefinitionArn != "arn:aws:ecs:us-east-1:000000000000:task-definition/session:2" {
 		t.Errorf("latest is %+v", latest)
@@ -33,13 +34,19 @@ func TestTaskDefinitions(t *testing.T) {
 	if c := latest.ContainerDefinitions[0]; c.LogConfiguration.Options["awslogs-group"] != "g" || *c.StopTimeout != 60 || c.Cpu != 1024 {
 		t.Errorf("container definition %+v", c)
 	}
+}
+
+func TestDeregisteredRevision(t *testing.T) {
+	f := newECSFixture(t)
+	f.define("session", nil)
+	f.define("session", nil)
 	must(f, func() (*ecs.DeregisterTaskDefinitionOutput, error) {
-		return f.client.DeregisterTaskDefinition(t.Context(), &ecs.DeregisterTaskDefinitionInput{TaskDefinition: latest.TaskDefinitionArn})
+		return f.client.DeregisterTaskDefinition(t.Context(), &ecs.DeregisterTaskDefinitionInput{TaskDefinition: f.definition("session:2").TaskDefinitionArn})
 	})
-	if got := describe("session").Revision; got != 1 {
+	if got := f.definition("session").Revision; got != 1 {
 		t.Errorf("the latest active revision is %d", got)
 	}
-	if got := describe("session:2"); got.Status != "INACTIVE" || got.DeregisteredAt == nil {
+	if got := f.definition("session:2"); got.Status != "INACTIVE" || got.DeregisteredAt == nil {
 		t.Errorf("a deregistered revision is %s", got.Status)
 	}
 	f.cluster("mandelbox")
@@ -48,9 +55,14 @@ func TestTaskDefinitions(t *testing.T) {
 		t.Error(err)
 	}
 	f.define("session", nil)
-	if got := describe("session").Revision; got != 3 {
+	if got := f.definition("session").Revision; got != 3 {
 		t.Errorf("after two revisions comes %d", got)
 	}
+}
+
+func TestUnknownTaskDefinitions(t *testing.T) {
+	f := newECSFixture(t)
+	f.define("session", nil)
 	for _, name := range []string{"nope", "session:9", "session:x", "arn:aws:ecs:eu-west-1:000000000000:task-definition/session:1"} {
 		_, err := f.client.DescribeTaskDefinition(t.Context(), &ecs.DescribeTaskDefinitionInput{TaskDefinition: &name})
 		if errorCode(t, err) != "ClientException" {

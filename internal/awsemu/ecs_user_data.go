@@ -76,29 +76,43 @@ func settingLine(line string) string {
 // the command's end.
 func shellText(text string) string {
 	var out strings.Builder
-	var quote rune
-	escaped := false
-	for _, c := range text {
-		switch {
-		case escaped:
-			if quote == '"' && c != '"' && c != '\\' && c != '$' {
-				out.WriteByte('\\')
-			}
-			out.WriteRune(c)
-			escaped = false
-		case c == '\\' && quote != '\'':
-			escaped = true
-		case quote != 0 && c == quote:
-			quote = 0
-		case quote == 0 && (c == '\'' || c == '"'):
-			quote = c
-		case quote == 0 && strings.ContainsRune(">|;&", c):
+	for text != "" {
+		switch c := text[0]; {
+		case c == '\'':
+			inner, rest, _ := strings.Cut(text[1:], "'")
+			out.WriteString(inner)
+			text = rest
+		case c == '"':
+			text = doubleQuoted(text[1:], &out)
+		case c == '\\' && len(text) > 1:
+			out.WriteByte(text[1])
+			text = text[2:]
+		case strings.IndexByte(">|;&", c) >= 0:
 			return out.String()
 		default:
-			out.WriteRune(c)
+			out.WriteByte(c)
+			text = text[1:]
 		}
 	}
 	return out.String()
+}
+
+// doubleQuoted expands text up to a closing quote, in which a backslash escapes
+// only what would else have a meaning, and returns what comes after.
+func doubleQuoted(text string, out *strings.Builder) string {
+	for text != "" {
+		switch {
+		case text[0] == '"':
+			return text[1:]
+		case text[0] == '\\' && len(text) > 1 && strings.IndexByte("\"\\$`", text[1]) >= 0:
+			out.WriteByte(text[1])
+			text = text[2:]
+		default:
+			out.WriteByte(text[0])
+			text = text[1:]
+		}
+	}
+	return ""
 }
 
 // unquote takes a pair of quotes off, as the reader of an environment file does.
