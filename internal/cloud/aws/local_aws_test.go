@@ -1,0 +1,137 @@
+// Copyright The Mandelbox Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package aws_test
+
+import (
+	"context"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	awssdk "github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	. "github.com/onsi/gomega"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/mandelbox/mandelbox-operator/internal/awsemu"
+	"github.com/mandelbox/mandelbox-operator/internal/cloud"
+	"github.com/mandelbox/mandelbox-operator/internal/cloud/aws"
+)
+
+const (
+	image      = "ami-0123456789abcdef0"
+	ecsCluster = "mandelbox"
+	patience   = 10 * time.Second
+)
+
+// localAWS is a local AWS and a client of one of its regions.
+type localAWS struct {
+	*awsemu.Server
+	api     cloud.API
+	target  cloud.Target
+	open    func(cloud.Target) cloud.API
+	metrics *prometheus.Registry
+}
+
+func newLocalAWS(t *testing.T) *localAWS {
+	t.Helper()
+	g := NewWithT(t)
+	delays := awsemu.FastDelays()
+	server := awsemu.New(awsemu.Options{Delays: &delays, Images: []awsemu.Image{{ID: image}}})
+	listener := httptest.NewServer(server)
+	t.Cleanup(func() {
+		server.Close()
+		listener.Close()
+	})
+	sdk, err := config.LoadDefaultConfig(t.Context(),
+		config.WithBaseEndpoint(listener.URL),
+		config.WithRegion("us-east-1"),
+		config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider("test", "test", "")),
+		config.WithRetryer(func() awssdk.Retryer { return awssdk.NopRetryer{} }),
+	)
+	g.Expect(err).NotTo(HaveOccurred())
+	registry := prometheus.NewRegistry()
+	provider, err := aws.New(t.Context(), aws.Options{Config: sdk, UserAgent: "mandelbox-operator/test", Registerer: registry})
+	g.Expect(err).NotTo(HaveOccurred())
+	open := func(target cloud.Target) cloud.API {
+		api, err := provider.Open(t.Context(), target)
+		g.Expect(err).NotTo(HaveOccurred())
+		return api
+	}
+	target := cloud.Target{ClusterID: "c1", Region: "east", AWSRegion: "us-east-1", ECSCluster: ecsCluster}
+	return &localAWS{Server: server, api: open(target), target: target, open: open, metrics: registry}
+}
+
+// calls counts the requests of an operation so far.
+func (l *localAWS) calls(operation string) int {
+	return len(l.Requests(awsemu.RequestFilter{Operation: operation}))
+}
+
+// launch makes a launch of hosts that join the ECS cluster.
+func (l *localAWS) launch(t *testing.T, token string, count int32) cloud.Launch {
+	t.Helper()
+	g := NewWithT(t)
+	subnets, err := l.api.Subnets(t.Context(), cloud.Selector{})
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(subnets).NotTo(BeEmpty())
+	groups, err := l.api.SecurityGroups(t.Context(), cloud.Selector{})
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(groups).NotTo(BeEmpty())
+	return cloud.Launch{
+		Token: token, Count: count, ImageID: image, InstanceType: "g4dn.12xlarge",
+		SubnetID: subnets[0].ID, SecurityGroups: groups,
+		UserData: cloud.UserData(cloud.UserDataECS, ecsCluster, map[string]string{"mandelbox.dev/region": "east"}, "echo hello"),
+		Tags:     map[string]string{cloud.TagCluster: l.target.ClusterID, cloud.TagRegion: l.target.Region, cloud.TagLaunch: token},
+	}
+}
+
+// registered launches hosts and waits until they have all joined the cluster.
+func (l *localAWS) registered(t *testing.T, token string, count int32) ([]cloud.Host, map[string]cloud.ContainerHost) {
+	t.Helper()
+	g := NewWithT(t)
+	_, err := l.api.EnsureCluster(t.Context(), nil)
+	g.Expect(err).NotTo(HaveOccurred())
+	hosts, err := l.api.LaunchHosts(t.Context(), l.launch(t, token, count))
+	g.Expect(err).NotTo(HaveOccurred())
+	found := map[string]cloud.ContainerHost{}
+	g.Eventually(func(g Gomega) {
+		containerHosts, err := l.api.FindContainerHosts(t.Context(), ids(hosts))
+		g.Expect(err).NotTo(HaveOccurred())
+		g.Expect(containerHosts).To(HaveLen(int(count)))
+		for _, ch := range containerHosts {
+			found[ch.InstanceID] = ch
+		}
+	}).WithTimeout(patience).WithPolling(20 * time.Millisecond).Should(Succeed())
+	return hosts, found
+}
+
+func ids(hosts []cloud.Host) []string {
+	list := make([]string, 0, len(hosts))
+	for _, h := range hosts {
+		list = append(list, h.InstanceID)
+	}
+	return list
+}
+
+// mustKind asserts that an error is of a kind.
+func mustKind(g Gomega, err error, kind cloud.Kind) {
+	g.ExpectWithOffset(1, err).To(HaveOccurred())
+	g.ExpectWithOffset(1, cloud.KindOf(err)).To(Equal(kind), "%v", err)
+}
+
+// atOnce calls the function n times concurrently and returns the errors.
+func atOnce(ctx context.Context, n int, call func(ctx context.Context, i int) error) []error {
+	results := make(chan error, n)
+	for i := range n {
+		go func() { results <- call(ctx, i) }()
+	}
+	var errs []error
+	for range n {
+		if err := <-results; err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errs
+}
