@@ -134,11 +134,14 @@ func (o *Observer) catalogLoop(ctx context.Context) {
 		} else {
 			retry = retryInterval
 		}
+		timer := o.opts.Clock.NewTimer(wait)
 		select {
 		case <-ctx.Done():
+			timer.Stop()
 			return
 		case <-o.catalog.wake:
-		case <-o.opts.Clock.After(wait):
+			timer.Stop()
+		case <-timer.C():
 		}
 		limited, cancel := context.WithTimeout(ctx, catalogTimeout)
 		o.refreshCatalog(limited)

@@ -1,0 +1,197 @@
+// Copyright The Mandelbox Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cloud_test
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/mandelbox/mandelbox-operator/internal/cloud"
+)
+
+// fakeAWS is a region whose contents and failures a test sets.
+type fakeAWS struct {
+	mu             sync.Mutex
+	hosts          map[string]cloud.Host
+	containerHosts map[string]cloud.ContainerHost
+	tasks          map[string]cloud.Task
+	types          map[string]cloud.InstanceType
+	subnets        []cloud.Subnet
+	fail           map[string]error
+	calls          map[string]int
+	asked          map[string][]string
+}
+
+func newFakeAWS() *fakeAWS {
+	return &fakeAWS{
+		hosts:          map[string]cloud.Host{},
+		containerHosts: map[string]cloud.ContainerHost{},
+		tasks:          map[string]cloud.Task{},
+		types:          map[string]cloud.InstanceType{},
+		fail:           map[string]error{},
+		calls:          map[string]int{},
+		asked:          map[string][]string{},
+	}
+}
+
+// change changes the region.
+func (f *fakeAWS) change(how func(*fakeAWS)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	how(f)
+}
+
+// count is how often an operation was called.
+func (f *fakeAWS) count(op string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.calls[op]
+}
+
+// lastAsked are the ids of the last call of an operation.
+func (f *fakeAWS) lastAsked(op string) []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.asked[op]
+}
+
+// called notes a call and returns its failure, if it has one; the lock is held.
+func (f *fakeAWS) called(op string, ids ...string) error {
+	f.calls[op]++
+	f.asked[op] = ids
+	return f.fail[op]
+}
+
+func all[T any](f *fakeAWS, op string, from func() map[string]T) ([]T, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.called(op); err != nil {
+		return nil, err
+	}
+	return slices.Collect(maps.Values(from())), nil
+}
+
+func some[T any](f *fakeAWS, op string, from func() map[string]T, ids []string) ([]T, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.called(op, ids...); err != nil {
+		return nil, err
+	}
+	var found []T
+	for _, id := range ids {
+		if t, ok := from()[id]; ok {
+			found = append(found, t)
+		}
+	}
+	return found, nil
+}
+
+func (f *fakeAWS) ListHosts(context.Context) ([]cloud.Host, error) {
+	return all(f, "ListHosts", func() map[string]cloud.Host { return f.hosts })
+}
+
+func (f *fakeAWS) DescribeHosts(_ context.Context, ids []string) ([]cloud.Host, error) {
+	return some(f, "DescribeHosts", func() map[string]cloud.Host { return f.hosts }, ids)
+}
+
+func (f *fakeAWS) HostsOfLaunch(context.Context, string) ([]cloud.Host, error) { return nil, nil }
+
+func (f *fakeAWS) ListContainerHosts(context.Context) ([]cloud.ContainerHost, error) {
+	return all(f, "ListContainerHosts", func() map[string]cloud.ContainerHost { return f.containerHosts })
+}
+
+func (f *fakeAWS) DescribeContainerHosts(_ context.Context, ids []string) ([]cloud.ContainerHost, error) {
+	return some(f, "DescribeContainerHosts", func() map[string]cloud.ContainerHost { return f.containerHosts }, ids)
+}
+
+func (f *fakeAWS) FindContainerHosts(_ context.Context, ids []string) ([]cloud.ContainerHost, error) {
+	return some(f, "FindContainerHosts", func() map[string]cloud.ContainerHost {
+		byInstance := map[string]cloud.ContainerHost{}
+		for _, ch := range f.containerHosts {
+			byInstance[ch.InstanceID] = ch
+		}
+		return byInstance
+	}, ids)
+}
+
+func (f *fakeAWS) ListTasks(context.Context) ([]cloud.Task, error) {
+	return all(f, "ListTasks", func() map[string]cloud.Task { return f.tasks })
+}
+
+func (f *fakeAWS) DescribeTasks(_ context.Context, ids []string) ([]cloud.Task, error) {
+	return some(f, "DescribeTasks", func() map[string]cloud.Task { return f.tasks }, ids)
+}
+
+func (f *fakeAWS) InstanceTypes(_ context.Context, names []string) (map[string]cloud.InstanceType, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.called("InstanceTypes", names...); err != nil {
+		return nil, err
+	}
+	return maps.Clone(f.types), nil
+}
+
+func (f *fakeAWS) Subnets(_ context.Context, by cloud.Selector) ([]cloud.Subnet, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.called("Subnets", by.IDs...); err != nil {
+		return nil, err
+	}
+	return slices.Clone(f.subnets), nil
+}
+
+func (f *fakeAWS) SecurityGroups(_ context.Context, by cloud.Selector) ([]string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return by.IDs, f.called("SecurityGroups", by.IDs...)
+}
+
+func (f *fakeAWS) Images(_ context.Context, ids []string) (map[string]cloud.Image, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return nil, f.called("Images", ids...)
+}
+
+func (f *fakeAWS) Cluster(context.Context) (string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return "arn:cluster", f.called("Cluster")
+}
+
+// fakeAPI adds writers whose answers a test sets.
+type fakeAPI struct {
+	*fakeAWS
+	launched  []cloud.Host
+	launchErr error
+}
+
+func (f *fakeAPI) EnsureCluster(context.Context, map[string]string) (string, error) {
+	return "arn:cluster", nil
+}
+
+func (f *fakeAPI) EnsureTaskDefinition(context.Context, cloud.TaskDefinition) (cloud.RegisteredTask, error) {
+	return cloud.RegisteredTask{}, nil
+}
+
+func (f *fakeAPI) DescribeTaskDefinition(context.Context, string) (cloud.RegisteredTask, error) {
+	return cloud.RegisteredTask{}, nil
+}
+
+func (f *fakeAPI) LaunchHosts(context.Context, cloud.Launch) ([]cloud.Host, error) {
+	return f.launched, f.launchErr
+}
+
+func (f *fakeAPI) TerminateHost(context.Context, string) error { return nil }
+
+func (f *fakeAPI) RunTask(_ context.Context, run cloud.TaskRun) (cloud.Task, error) {
+	return cloud.Task{ARN: "task/" + run.Token, StartedBy: run.StartedBy, LastStatus: "PENDING", DesiredStatus: cloud.TaskRunning}, nil
+}
+
+func (f *fakeAPI) StopTask(context.Context, string, string) error { return nil }
+
+func (f *fakeAPI) DrainHosts(context.Context, []string) error { return nil }
+
+func (f *fakeAPI) DeregisterHost(context.Context, string) error { return nil }
