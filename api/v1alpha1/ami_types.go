@@ -233,7 +233,7 @@ type Warmup struct {
 	// timeout is how long the warm-up may take, 5m by default; a container that
 	// still runs by then was warm enough and is stopped.
 	// +optional
-	// +kubebuilder:default="5m"
+	// +kubebuilder:default="5m0s"
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
 	// +kubebuilder:validation:XValidation:rule="duration(self) > duration('0s')",message="timeout must be positive"
@@ -249,7 +249,7 @@ type Rollout struct {
 	// bufferTimeout is how long the new release's hosts may take to become ready,
 	// 15m by default; after that the rollout stalls and the old release goes on serving.
 	// +optional
-	// +kubebuilder:default="15m"
+	// +kubebuilder:default="15m0s"
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
 	// +kubebuilder:validation:XValidation:rule="duration(self) > duration('0s')",message="bufferTimeout must be positive"

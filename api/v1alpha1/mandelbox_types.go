@@ -103,7 +103,7 @@ type MandelboxSpec struct {
 	// assignmentTimeout is how long the session may wait for room before it ends
 	// as Finished with the reason it waited for; 10m by default.
 	// +optional
-	// +kubebuilder:default="10m"
+	// +kubebuilder:default="10m0s"
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
 	// +kubebuilder:validation:XValidation:rule="duration(self) > duration('0s')",message="assignmentTimeout must be positive"
@@ -111,7 +111,7 @@ type MandelboxSpec struct {
 	// startTimeout is how long the task may take from RunTask to running before it
 	// is stopped and the session placed anew; 90s by default.
 	// +optional
-	// +kubebuilder:default="90s"
+	// +kubebuilder:default="1m30s"
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
 	// +kubebuilder:validation:XValidation:rule="duration(self) > duration('0s')",message="startTimeout must be positive"

@@ -149,7 +149,7 @@ type Capacity struct {
 	// scaleDownStabilization is how long there must have been a host too many
 	// before an empty one leaves; 5m by default.
 	// +optional
-	// +kubebuilder:default="5m"
+	// +kubebuilder:default="5m0s"
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
 	ScaleDownStabilization *metav1.Duration `json:"scaleDownStabilization,omitempty"`
@@ -160,7 +160,7 @@ type HostTimeouts struct {
 	// preConnection is how long a host may take from its launch until its agent
 	// registers, 15m by default; after that it is replaced.
 	// +optional
-	// +kubebuilder:default="15m"
+	// +kubebuilder:default="15m0s"
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
 	// +kubebuilder:validation:XValidation:rule="duration(self) > duration('0s')",message="preConnection must be positive"
@@ -168,7 +168,7 @@ type HostTimeouts struct {
 	// agentDisconnected is how long a host's agent may be silent, 2m by default;
 	// after that the host takes no new session, and leaves once it has none.
 	// +optional
-	// +kubebuilder:default="2m"
+	// +kubebuilder:default="2m0s"
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
 	// +kubebuilder:validation:XValidation:rule="duration(self) > duration('0s')",message="agentDisconnected must be positive"
