@@ -127,6 +127,7 @@ func (r *Reconciler) finish(ctx context.Context, s *scope, errs []error) (ctrl.R
 	if apierrors.IsConflict(verdict.Err) {
 		// A write met a newer object than the cache had. Nothing says when the cache
 		// has that one, since changes of the status alone wake nobody.
+		ctrl.LoggerFrom(ctx).V(1).Info("Reconciling again after a conflict", "error", verdict.Err.Error())
 		return ctrl.Result{RequeueAfter: retryStale}, nil
 	}
 	if verdict.Err != nil {

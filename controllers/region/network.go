@@ -41,6 +41,9 @@ func (r *Reconciler) openRegion(ctx context.Context, s *scope) error {
 	if !s.catalog.Ready {
 		return &trouble.Waiting{Reason: v1alpha1.ReasonObserving, Message: "Waits for the first look at AWS."}
 	}
+	if err := open.Observer().Err(); err != nil {
+		return fmt.Errorf("observing AWS region %s: %w", s.region.AWSRegion(), err)
+	}
 	if err := s.catalog.InstanceTypesErr; err != nil {
 		return fmt.Errorf("describing instance types: %w", err)
 	}

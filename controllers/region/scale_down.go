@@ -42,7 +42,7 @@ func (r *Reconciler) scaleDown(ctx context.Context, s *scope) error {
 	})
 	s.surplusSince = plan.SurplusSince
 	if !plan.SurplusSince.IsZero() {
-		s.lookAgain = max(time.Second, plan.SurplusSince.Add(stabilization).Sub(s.now))
+		s.lookAgain = earliest(s.lookAgain, max(time.Second, plan.SurplusSince.Add(stabilization).Sub(s.now)))
 	}
 	return errors.Join(r.letGo(ctx, s, plan.Leave), r.drainRetired(ctx, s))
 }
