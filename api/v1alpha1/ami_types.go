@@ -211,7 +211,7 @@ type TaskTemplate struct {
 	// +kubebuilder:validation:MaxLength=2048
 	// +kubebuilder:validation:Pattern=`^arn:aws[a-z-]*:iam::[0-9]{12}:role/.+$`
 	ExecutionRoleARN string `json:"executionRoleARN,omitempty"`
-	// healthCheck, where given, must pass before a session counts as running.
+	// healthCheck must pass, where given, before a session counts as running.
 	// +optional
 	HealthCheck *TaskHealthCheck `json:"healthCheck,omitempty"`
 	// logging says where the container's output goes; to the host's default by default.

@@ -28,7 +28,7 @@ const (
 	LabelDecision = "cloud.mandelbox.dev/decision"
 )
 
-// AnnotationMandelboxesPerUser, on a namespace, overrides the manager's limit of
+// AnnotationMandelboxesPerUser on a namespace overrides the manager's limit of
 // Mandelboxes that one user may hold in that namespace; 0 means no limit.
 const AnnotationMandelboxesPerUser = "cloud.mandelbox.dev/mandelboxes-per-user"
 

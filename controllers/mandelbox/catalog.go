@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -16,6 +15,7 @@ import (
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
 	"github.com/mandelbox/mandelbox-operator/controllers/index"
 	"github.com/mandelbox/mandelbox-operator/internal/placement"
+	"github.com/mandelbox/mandelbox-operator/internal/webhook"
 )
 
 // readCatalog lists what the regions offer.
@@ -59,17 +59,16 @@ func channelsIn(region string, amis []v1alpha1.AMI) []placement.Channel {
 	return channels
 }
 
-// userLimit returns how many Mandelboxes one user may hold in a namespace: the
-// namespace's annotation, or else the manager's own limit; 0 is no limit.
-func userLimit(ctx context.Context, c client.Reader, namespace string, limit int32) (int32, error) {
+// userLimit returns how many Mandelboxes one user may hold in a namespace; 0 is no
+// limit. An annotation that is no number was warned of at admission.
+func userLimit(ctx context.Context, c client.Reader, namespace string, managers int32) (int32, error) {
 	var ns corev1.Namespace
 	if err := c.Get(ctx, types.NamespacedName{Name: namespace}, &ns); err != nil {
 		return 0, fmt.Errorf("reading namespace %s: %w", namespace, err)
 	}
-	if value, ok := ns.Annotations[v1alpha1.AnnotationMandelboxesPerUser]; ok {
-		if n, err := strconv.ParseInt(value, 10, 32); err == nil && n >= 0 {
-			return int32(n), nil
-		}
+	limit, err := webhook.MandelboxesPerUser(&ns, managers)
+	if err != nil {
+		return managers, nil //nolint:nilerr // The manager's limit holds, as the error says.
 	}
 	return limit, nil
 }

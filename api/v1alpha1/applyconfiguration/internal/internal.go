@@ -171,7 +171,7 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: scaleDownStabilization
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
-      default: 5m
+      default: 5m0s
     - name: vcpusPerMandelbox
       type:
         scalar: numeric
@@ -229,11 +229,11 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: agentDisconnected
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
-      default: 2m
+      default: 2m0s
     - name: preConnection
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
-      default: 15m
+      default: 15m0s
 - name: com.github.mandelbox.mandelbox-operator.api.v1alpha1.Instance
   map:
     fields:
@@ -418,7 +418,7 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: assignmentTimeout
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
-      default: 10m
+      default: 10m0s
     - name: clientCommitHash
       type:
         scalar: string
@@ -445,7 +445,7 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: startTimeout
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
-      default: 90s
+      default: 1m30s
     - name: ttlAfterFinished
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
@@ -778,7 +778,7 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: bufferTimeout
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
-      default: 15m
+      default: 15m0s
     - name: strategy
       type:
         namedType: com.github.mandelbox.mandelbox-operator.api.v1alpha1.RolloutStrategy
@@ -945,7 +945,7 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: timeout
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
-      default: 5m
+      default: 5m0s
 - name: io.k8s.apimachinery.pkg.apis.meta.v1.Condition
   map:
     fields:

@@ -34,7 +34,7 @@ type TaskTemplateApplyConfiguration struct {
 	TaskRoleARN *string `json:"taskRoleARN,omitempty"`
 	// executionRoleARN is the IAM role with which ECS pulls the image and writes logs.
 	ExecutionRoleARN *string `json:"executionRoleARN,omitempty"`
-	// healthCheck, where given, must pass before a session counts as running.
+	// healthCheck must pass, where given, before a session counts as running.
 	HealthCheck *TaskHealthCheckApplyConfiguration `json:"healthCheck,omitempty"`
 	// logging says where the container's output goes; to the host's default by default.
 	Logging *TaskLoggingApplyConfiguration `json:"logging,omitempty"`
