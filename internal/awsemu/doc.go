@@ -1,3 +1,6 @@
+// SPDX-FileCopyrightText: The Mandelbox Operator Authors
+// SPDX-License-Identifier: Apache-2.0
+
 // Package awsemu is a local AWS: one HTTP endpoint that speaks the real wire
 // protocols of EC2, STS and ECS, so that the AWS SDK, boto3 and the AWS CLI work
 // against it unmodified once AWS_ENDPOINT_URL names it.

@@ -1,9 +1,9 @@
+// SPDX-FileCopyrightText: The Mandelbox Operator Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package awsemu
 
-import (
-	"fmt"
-	"strings"
-)
+import "fmt"
 
 // instanceType is what EC2 says of a kind of host.
 type instanceType struct {
@@ -222,10 +222,4 @@ func (t instanceType) xml() instanceTypeXML {
 		}
 	}
 	return x
-}
-
-// family is the part of a type's name before its size.
-func (t instanceType) family() string {
-	family, _, _ := strings.Cut(t.name, ".")
-	return family
 }

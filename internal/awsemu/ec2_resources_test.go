@@ -1,3 +1,6 @@
+// SPDX-FileCopyrightText: The Mandelbox Operator Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package awsemu
 
 import (
@@ -174,7 +177,8 @@ func TestAssumedRolesLeadToTheirAccount(t *testing.T) {
 	f := newEC2Fixture(t)
 	client := func(key string) *sts.Client {
 		return sts.New(sts.Options{
-			Region: testRegion, BaseEndpoint: &f.endpoint, Retryer: aws.NopRetryer{}, Credentials: credentialsOf(key),
+			Region: testRegion, BaseEndpoint: &f.endpoint, Retryer: aws.NopRetryer{}, HTTPClient: steadyClient{},
+			Credentials: credentialsOf(key),
 		})
 	}
 	identity, err := client("test").GetCallerIdentity(f.ctx, &sts.GetCallerIdentityInput{})

@@ -1,3 +1,6 @@
+// SPDX-FileCopyrightText: The Mandelbox Operator Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package awsemu
 
 import (
