@@ -14,7 +14,7 @@ import (
 // ec2Client talks to the fixture's server.
 func (f *ecsFixture) ec2Client() *ec2.Client {
 	o := f.client.Options()
-	return ec2.New(ec2.Options{Region: o.Region, BaseEndpoint: o.BaseEndpoint, Retryer: o.Retryer, Credentials: o.Credentials})
+	return ec2.New(ec2.Options{Region: o.Region, BaseEndpoint: o.BaseEndpoint, Retryer: o.Retryer, HTTPClient: o.HTTPClient, Credentials: o.Credentials})
 }
 
 // TestFromInstanceToTask follows a host from RunInstances to its end, and a task

@@ -42,6 +42,7 @@ func newECSFixture(t *testing.T) *ecsFixture {
 		Region:       "us-east-1",
 		BaseEndpoint: aws.String(listener.URL),
 		Retryer:      aws.NopRetryer{},
+		HTTPClient:   steadyClient{},
 		Credentials:  ecsKey("test"),
 	})
 	return &ecsFixture{T: t, clock: clk, server: s, client: client, region: s.region(scope{DefaultAccount, "us-east-1"})}
