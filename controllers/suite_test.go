@@ -1,0 +1,318 @@
+// Copyright The Mandelbox Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers_test
+
+import (
+	"context"
+	"fmt"
+	"net/http/httptest"
+	"path/filepath"
+	"testing"
+	"time"
+
+	awssdk "github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	ecstypes "github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	"github.com/go-logr/logr"
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+
+	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
+	"github.com/mandelbox/mandelbox-operator/controllers"
+	"github.com/mandelbox/mandelbox-operator/internal/awsemu"
+	"github.com/mandelbox/mandelbox-operator/internal/cloud"
+	cloudaws "github.com/mandelbox/mandelbox-operator/internal/cloud/aws"
+	"github.com/mandelbox/mandelbox-operator/internal/controlplane"
+)
+
+var plane *controlplane.ControlPlane
+
+func TestControllers(t *testing.T) {
+	RegisterFailHandler(Fail)
+	suite, reporter := GinkgoConfiguration()
+	suite.RandomizeAllSpecs = true
+	SetDefaultEventuallyTimeout(30 * time.Second)
+	SetDefaultEventuallyPollingInterval(20 * time.Millisecond)
+	RunSpecs(t, "Controllers", suite, reporter)
+}
+
+var _ = BeforeSuite(func() {
+	ctrl.SetLogger(zap.New(zap.WriteTo(GinkgoWriter), zap.UseDevMode(true)))
+	var err error
+	plane, err = controlplane.Start(context.Background(), controlplane.Options{
+		CRDPaths: []string{filepath.Join("..", "config", "crd", "bases")},
+	})
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(func() { Expect(plane.Stop()).To(Succeed()) })
+})
+
+// clusterID is what the managers under test tag their resources with.
+const clusterID = "test-cluster"
+
+// world is what one spec plays in: a local AWS of its own, a namespace, and a
+// manager that can be stopped and started again.
+type world struct {
+	client.Client
+	aws       *awsemu.Server
+	endpoint  string
+	namespace string
+	perUser   int32
+
+	stop func()
+}
+
+// newWorld makes a world, with its manager running, that is taken down after the spec.
+func newWorld() *world {
+	GinkgoHelper()
+	delays := awsemu.FastDelays()
+	w := &world{aws: awsemu.New(awsemu.Options{Delays: &delays, Seed: GinkgoRandomSeed()})}
+	server := httptest.NewServer(w.aws)
+	w.endpoint = server.URL
+	c, err := client.New(plane.Config(), client.Options{Scheme: controllers.NewScheme()})
+	Expect(err).NotTo(HaveOccurred())
+	w.Client = c
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "tenant-"}}
+	Expect(c.Create(context.Background(), ns)).To(Succeed())
+	w.namespace = ns.Name
+	DeferCleanup(func() {
+		w.stopManager()
+		w.sweep()
+		server.Close()
+		w.aws.Close()
+	})
+	w.startManager()
+	return w
+}
+
+func (w *world) provider() *cloudaws.Provider {
+	GinkgoHelper()
+	provider, err := cloudaws.New(context.Background(), cloudaws.Options{Config: w.awsConfig("us-east-1")})
+	Expect(err).NotTo(HaveOccurred())
+	return provider
+}
+
+func (w *world) awsConfig(region string) awssdk.Config {
+	return awssdk.Config{
+		Region: region, BaseEndpoint: awssdk.String(w.endpoint),
+		Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
+	}
+}
+
+// startManager starts a manager, as a restart of the operator would.
+func (w *world) startManager() {
+	GinkgoHelper()
+	ctx, cancel := context.WithCancel(context.Background())
+	mgr, err := controllers.NewManager(ctx, plane.Config(), controllers.Options{
+		ClusterID: clusterID, Cloud: w.provider(), MandelboxesPerUser: w.perUser,
+		Observer:       cloud.ObserverOptions{ListInterval: 200 * time.Millisecond, HotInterval: 20 * time.Millisecond, GracePeriod: time.Second},
+		MetricsAddress: "0", ProbeAddress: "0", Log: logr.FromContextOrDiscard(logr.NewContext(ctx, GinkgoLogr)),
+	})
+	Expect(err).NotTo(HaveOccurred())
+	done := make(chan struct{})
+	go func() {
+		defer GinkgoRecover()
+		defer close(done)
+		Expect(mgr.Start(ctx)).To(Succeed())
+	}()
+	w.stop = func() {
+		cancel()
+		<-done
+	}
+}
+
+func (w *world) stopManager() {
+	if w.stop != nil {
+		w.stop()
+		w.stop = nil
+	}
+}
+
+// sweep deletes every object, so that the next spec starts with none.
+func (w *world) sweep() {
+	GinkgoHelper()
+	ctx := context.Background()
+	for _, list := range []client.ObjectList{
+		&v1alpha1.MandelboxList{}, &v1alpha1.InstanceList{}, &v1alpha1.AMIList{}, &v1alpha1.RegionList{},
+	} {
+		Expect(w.List(ctx, list)).To(Succeed())
+		for _, o := range itemsOf(list) {
+			if len(o.GetFinalizers()) > 0 {
+				patch := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"finalizers":null}}`))
+				Expect(client.IgnoreNotFound(w.Patch(ctx, o, patch))).To(Succeed())
+			}
+			Expect(client.IgnoreNotFound(w.Delete(ctx, o))).To(Succeed())
+		}
+	}
+}
+
+func itemsOf(list client.ObjectList) []client.Object {
+	var out []client.Object
+	switch l := list.(type) {
+	case *v1alpha1.MandelboxList:
+		for i := range l.Items {
+			out = append(out, &l.Items[i])
+		}
+	case *v1alpha1.InstanceList:
+		for i := range l.Items {
+			out = append(out, &l.Items[i])
+		}
+	case *v1alpha1.AMIList:
+		for i := range l.Items {
+			out = append(out, &l.Items[i])
+		}
+	case *v1alpha1.RegionList:
+		for i := range l.Items {
+			out = append(out, &l.Items[i])
+		}
+	}
+	return out
+}
+
+// region makes a Region in the local AWS's default network.
+func (w *world) region(ctx context.Context, name string, change ...func(*v1alpha1.Region)) *v1alpha1.Region {
+	GinkgoHelper()
+	api := ec2.NewFromConfig(w.awsConfig(name))
+	subnets, err := api.DescribeSubnets(ctx, &ec2.DescribeSubnetsInput{})
+	Expect(err).NotTo(HaveOccurred())
+	groups, err := api.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{})
+	Expect(err).NotTo(HaveOccurred())
+	r := &v1alpha1.Region{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: v1alpha1.RegionSpec{
+			SecurityGroups: v1alpha1.ResourceSelector{IDs: []string{*groups.SecurityGroups[0].GroupId}},
+			InstanceTypes:  []string{"g4dn.12xlarge"},
+			Capacity: v1alpha1.Capacity{
+				VCPUsPerMandelbox: 4, DesiredFreeMandelboxes: ptr.To[int32](1), MaxInstances: ptr.To[int32](10),
+			},
+		},
+	}
+	for _, s := range subnets.Subnets {
+		r.Spec.Subnets.IDs = append(r.Spec.Subnets.IDs, *s.SubnetId)
+	}
+	for _, f := range change {
+		f(r)
+	}
+	Expect(w.Create(ctx, r)).To(Succeed())
+	return r
+}
+
+// commit is the commit hash of the channels under test.
+const commit = "0123456789abcdef0123456789abcdef01234567"
+
+// channel makes an AMI for the regions.
+func (w *world) channel(ctx context.Context, name string, regions []string, change ...func(*v1alpha1.AMI)) *v1alpha1.AMI {
+	GinkgoHelper()
+	a := &v1alpha1.AMI{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: v1alpha1.AMISpec{
+			ClientCommitHash: commit,
+			Task: v1alpha1.TaskTemplate{
+				Image: "example.com/mandelbox:1", CPU: 4096, MemoryMiB: 8192,
+				Ports: []v1alpha1.TaskPort{{Name: "webrtc", ContainerPort: 32262, Protocol: v1alpha1.ProtocolTCP}},
+			},
+		},
+	}
+	for _, r := range regions {
+		a.Spec.Images = append(a.Spec.Images, v1alpha1.RegionImage{Region: r, ImageID: awsemu.DefaultImageID})
+	}
+	for _, f := range change {
+		f(a)
+	}
+	Expect(w.Create(ctx, a)).To(Succeed())
+	return a
+}
+
+// session makes a Mandelbox.
+func (w *world) session(ctx context.Context, name string, regions []string, change ...func(*v1alpha1.Mandelbox)) *v1alpha1.Mandelbox {
+	GinkgoHelper()
+	m := &v1alpha1.Mandelbox{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: w.namespace},
+		Spec: v1alpha1.MandelboxSpec{
+			UserID: "user-" + name, SessionID: "session-" + name, Regions: regions, ClientCommitHash: commit,
+		},
+	}
+	for _, f := range change {
+		f(m)
+	}
+	Expect(w.Create(ctx, m)).To(Succeed())
+	return m
+}
+
+// phase reads a session's phase and reason.
+func (w *world) phase(ctx context.Context, m *v1alpha1.Mandelbox) func() string {
+	return func() string {
+		if err := w.Get(ctx, client.ObjectKeyFromObject(m), m); err != nil {
+			return err.Error()
+		}
+		reason := ""
+		for _, c := range m.Status.Conditions {
+			if c.Type == v1alpha1.ConditionFinished {
+				reason = c.Reason
+			}
+		}
+		return fmt.Sprintf("%s/%s", m.Status.Phase, reason)
+	}
+}
+
+// hosts lists the Instances in a phase.
+func (w *world) hosts(ctx context.Context, phase v1alpha1.InstancePhase) func() ([]v1alpha1.Instance, error) {
+	return func() ([]v1alpha1.Instance, error) {
+		var list v1alpha1.InstanceList
+		if err := w.List(ctx, &list); err != nil {
+			return nil, err
+		}
+		var in []v1alpha1.Instance
+		for _, i := range list.Items {
+			if phase == "" || i.Status.Phase == phase {
+				in = append(in, i)
+			}
+		}
+		return in, nil
+	}
+}
+
+// ec2Hosts lists what runs in EC2.
+func (w *world) ec2Hosts(ctx context.Context, region string) []ec2types.Instance {
+	GinkgoHelper()
+	pages := ec2.NewDescribeInstancesPaginator(ec2.NewFromConfig(w.awsConfig(region)), &ec2.DescribeInstancesInput{
+		Filters: []ec2types.Filter{{Name: awssdk.String("instance-state-name"), Values: []string{"pending", "running"}}},
+	})
+	var hosts []ec2types.Instance
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		for _, r := range page.Reservations {
+			hosts = append(hosts, r.Instances...)
+		}
+	}
+	return hosts
+}
+
+// tasks lists the ECS tasks with that desired status.
+func (w *world) tasks(ctx context.Context, region string, desired ecstypes.DesiredStatus) []ecstypes.Task {
+	GinkgoHelper()
+	api := ecs.NewFromConfig(w.awsConfig(region))
+	pages := ecs.NewListTasksPaginator(api, &ecs.ListTasksInput{Cluster: awssdk.String("mandelbox"), DesiredStatus: desired})
+	var tasks []ecstypes.Task
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		if len(page.TaskArns) == 0 {
+			continue
+		}
+		described, err := api.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: awssdk.String("mandelbox"), Tasks: page.TaskArns})
+		Expect(err).NotTo(HaveOccurred())
+		tasks = append(tasks, described.Tasks...)
+	}
+	return tasks
+}
