@@ -174,7 +174,8 @@ func requestOf(m *v1alpha1.Mandelbox) placement.Request {
 	}
 }
 
-// watch follows Instances, AMIs and Regions, and waits until it knows them all.
+// watch follows Instances, AMIs, Regions and the end of Mandelboxes, and waits
+// until it knows them all.
 func (a *Assigner) watch(ctx context.Context) error {
 	var synced []toolscache.InformerSynced
 	for of, handler := range map[client.Object]toolscache.ResourceEventHandler{
@@ -183,8 +184,10 @@ func (a *Assigner) watch(ctx context.Context) error {
 			UpdateFunc: func(_, o any) { a.observe(o.(*v1alpha1.Instance)) },
 			DeleteFunc: a.forget,
 		},
-		&v1alpha1.AMI{}:    a.catalogChanges(),
-		&v1alpha1.Region{}: a.catalogChanges(),
+		// A session without a finalizer is gone at once: no reconcile sees it leave.
+		&v1alpha1.Mandelbox{}: toolscache.ResourceEventHandlerFuncs{DeleteFunc: a.deleted},
+		&v1alpha1.AMI{}:       a.catalogChanges(),
+		&v1alpha1.Region{}:    a.catalogChanges(),
 	} {
 		informer, err := a.Cache.GetInformer(ctx, of)
 		if err != nil {
@@ -228,6 +231,12 @@ func (a *Assigner) observe(i *v1alpha1.Instance) {
 	a.fleet.Set(hostOf(i))
 	if before == nil || before.FreeSlots() < i.FreeSlots() {
 		a.Wake()
+	}
+}
+
+func (a *Assigner) deleted(o any) {
+	if key, err := toolscache.DeletionHandlingObjectToName(o); err == nil {
+		a.Withdraw(types.NamespacedName{Namespace: key.Namespace, Name: key.Name})
 	}
 }
 
