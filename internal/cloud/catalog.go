@@ -166,7 +166,7 @@ func (o *Observer) refreshCatalog(ctx context.Context) {
 		return
 	}
 	next := o.askCatalog(ctx, *wants, last)
-	if ctx.Err() == context.Canceled {
+	if errors.Is(ctx.Err(), context.Canceled) {
 		return
 	}
 

@@ -5,6 +5,7 @@ package cloud
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"time"
 )
@@ -115,7 +116,7 @@ func (o *Observer) listTasks(ctx context.Context) error {
 
 // listed takes in how a listing went, and tells of what it changed.
 func (o *Observer) listed(ctx context.Context, sort string, began time.Time, err error, take func(now time.Time) []Change) error {
-	if err != nil && ctx.Err() != nil && context.Cause(ctx) == context.Canceled {
+	if err != nil && ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled) {
 		return nil // The observer is being stopped; that is not AWS's error.
 	}
 	o.mu.Lock()

@@ -12,13 +12,11 @@ package aws
 import (
 	"context"
 	"errors"
-	"net/http"
 	"time"
 
 	awssdk "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
@@ -37,10 +35,6 @@ const (
 	maxAttempts = 3
 	// maxBackoff is the longest pause between two attempts of one call.
 	maxBackoff = 5 * time.Second
-	// callTimeout bounds one attempt.
-	callTimeout = 30 * time.Second
-	// idleConnections is how many connections to one endpoint are kept.
-	idleConnections = 64
 )
 
 // Options say how AWS is reached.
@@ -66,14 +60,7 @@ var _ cloud.Provider = (*Provider)(nil)
 // not be registered.
 func New(_ context.Context, opts Options) (*Provider, error) {
 	config := opts.Config.Copy()
-	if client, ok := config.HTTPClient.(*awshttp.BuildableClient); ok || config.HTTPClient == nil {
-		if !ok {
-			client = awshttp.NewBuildableClient()
-		}
-		config.HTTPClient = client.WithTimeout(callTimeout).WithTransportOptions(func(t *http.Transport) {
-			t.MaxIdleConnsPerHost = idleConnections
-		})
-	}
+	config.HTTPClient = httpClient(config.HTTPClient)
 	if opts.UserAgent != "" {
 		config.APIOptions = append(config.APIOptions, middleware.AddUserAgentKey(opts.UserAgent))
 	}
