@@ -108,6 +108,7 @@ type client struct {
 	ec2        *ec2.Client
 	ecs        *ecs.Client
 	terminator *terminator
+	ended      endedTasks
 }
 
 var _ cloud.API = (*client)(nil)

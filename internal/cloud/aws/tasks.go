@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	awssdk "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
@@ -43,13 +44,53 @@ func (c *client) ListTasks(ctx context.Context) ([]cloud.Task, error) {
 			}
 		}
 	}
+	ended := c.ended.keep(arns)
+	maps.DeleteFunc(arns, func(arn string, _ struct{}) bool {
+		_, known := ended[arn]
+		return known
+	})
 	tasks, err := c.DescribeTasks(ctx, slices.Sorted(maps.Keys(arns)))
 	if err != nil {
 		return nil, err
 	}
+	c.ended.add(tasks)
+	tasks = slices.AppendSeq(tasks, maps.Values(ended))
 	return slices.DeleteFunc(tasks, func(t cloud.Task) bool {
 		return t.Tags[cloud.TagCluster] != c.target.ClusterID || t.Tags[cloud.TagRegion] != c.target.Region
 	}), nil
+}
+
+// endedTasks remembers the tasks that stopped, for as long as ECS lists them. They
+// never change again; over an hour they may be many more than those that run, and
+// describing them with each listing would be most of its cost.
+type endedTasks struct {
+	mu    sync.Mutex
+	tasks map[string]cloud.Task
+}
+
+// keep forgets those that are not listed any more and returns the others.
+func (e *endedTasks) keep(listed map[string]struct{}) map[string]cloud.Task {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	maps.DeleteFunc(e.tasks, func(arn string, _ cloud.Task) bool {
+		_, ok := listed[arn]
+		return !ok
+	})
+	return maps.Clone(e.tasks)
+}
+
+// add remembers those of the tasks that have stopped.
+func (e *endedTasks) add(tasks []cloud.Task) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.tasks == nil {
+		e.tasks = map[string]cloud.Task{}
+	}
+	for _, t := range tasks {
+		if t.Stopped() {
+			e.tasks[t.ARN] = t
+		}
+	}
 }
 
 // DescribeTasks describes tasks in full batches.

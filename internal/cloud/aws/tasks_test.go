@@ -119,6 +119,18 @@ func TestASessionOnAHost(t *testing.T) {
 		g.Expect(described[0].ExitCode).NotTo(BeNil())
 	}).WithTimeout(patience).Should(Succeed())
 
+	// One that stopped stays listed, and is described only once more.
+	for range 3 {
+		listed, err := l.api.ListTasks(ctx)
+		g.Expect(err).NotTo(HaveOccurred())
+		g.Expect(listed).To(HaveLen(1))
+		g.Expect(listed[0].Stopped()).To(BeTrue())
+	}
+	described := l.calls("DescribeTasks")
+	_, err = l.api.ListTasks(ctx)
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(l.calls("DescribeTasks")).To(Equal(described))
+
 	g.Expect(l.api.StopTask(ctx, task.ARN, "again")).To(Succeed())
 	g.Expect(l.api.StopTask(ctx, task.ARN[:len(task.ARN)-8]+"00000000", "unknown")).To(Succeed())
 }
