@@ -10,6 +10,7 @@ RUN go mod download
 COPY main.go ./
 COPY api api
 COPY controllers controllers
+COPY config config
 COPY internal internal
 ARG VERSION=dev
 RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath \
