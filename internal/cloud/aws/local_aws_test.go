@@ -35,7 +35,7 @@ type localAWS struct {
 	metrics *prometheus.Registry
 }
 
-func newLocalAWS(t *testing.T) *localAWS {
+func newLocalAWS(t *testing.T, opts ...func(*config.LoadOptions) error) *localAWS {
 	t.Helper()
 	g := NewWithT(t)
 	delays := awsemu.FastDelays()
@@ -45,12 +45,15 @@ func newLocalAWS(t *testing.T) *localAWS {
 		server.Close()
 		listener.Close()
 	})
-	sdk, err := config.LoadDefaultConfig(t.Context(),
+	if opts == nil {
+		// One attempt a call, so that what a call meets can be asserted on.
+		opts = append(opts, config.WithRetryer(func() awssdk.Retryer { return awssdk.NopRetryer{} }))
+	}
+	sdk, err := config.LoadDefaultConfig(t.Context(), append(opts,
 		config.WithBaseEndpoint(listener.URL),
 		config.WithRegion("us-east-1"),
 		config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider("test", "test", "")),
-		config.WithRetryer(func() awssdk.Retryer { return awssdk.NopRetryer{} }),
-	)
+	)...)
 	g.Expect(err).NotTo(HaveOccurred())
 	registry := prometheus.NewRegistry()
 	provider, err := aws.New(t.Context(), aws.Options{Config: sdk, UserAgent: "mandelbox-operator/test", Registerer: registry})

@@ -12,6 +12,7 @@ package aws
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	awssdk "github.com/aws/aws-sdk-go-v2/aws"
@@ -62,7 +63,8 @@ func New(_ context.Context, opts Options) (*Provider, error) {
 	config := opts.Config.Copy()
 	config.HTTPClient = httpClient(config.HTTPClient)
 	if opts.UserAgent != "" {
-		config.APIOptions = append(config.APIOptions, middleware.AddUserAgentKey(opts.UserAgent))
+		name, version, _ := strings.Cut(opts.UserAgent, "/")
+		config.APIOptions = append(config.APIOptions, middleware.AddUserAgentKeyValue(name, version))
 	}
 	metrics, err := newMetrics(opts.Registerer)
 	if err != nil {

@@ -8,8 +8,11 @@ import (
 	"testing"
 	"time"
 
+	awssdk "github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
 	. "github.com/onsi/gomega"
 
+	"github.com/mandelbox/mandelbox-operator/internal/awsemu"
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
 )
 
@@ -77,4 +80,39 @@ func TestARegionIsObserved(t *testing.T) {
 		g.Expect(*crashed.ExitCode).NotTo(BeZero())
 	}).WithTimeout(patience).Should(Succeed())
 	g.Expect(observer.Err()).NotTo(HaveOccurred())
+}
+
+func TestCallsAreTriedAgain(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	l := newLocalAWS(t, config.WithDefaultsMode(awssdk.DefaultsModeStandard))
+	_, err := l.AddFault(awsemu.Fault{Operation: "DescribeInstances", Action: awsemu.ActionThrottle, Count: 1})
+	g.Expect(err).NotTo(HaveOccurred())
+	_, err = l.api.ListHosts(t.Context())
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(l.calls("DescribeInstances")).To(Equal(2))
+
+	// An answer that is lost after the launch is asked for again, and launches nothing more.
+	_, err = l.AddFault(awsemu.Fault{Operation: "RunInstances", Phase: awsemu.PhaseAfter, Action: awsemu.ActionDrop, Count: 1})
+	g.Expect(err).NotTo(HaveOccurred())
+	hosts, err := l.api.LaunchHosts(t.Context(), l.launch(t, "lost-answer", 2))
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(hosts).To(HaveLen(2))
+	listed, err := l.api.ListHosts(t.Context())
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(listed).To(HaveLen(2))
+}
+
+func TestARoleLeadsIntoAnotherAccount(t *testing.T) {
+	t.Parallel()
+	g, l := NewWithT(t), newLocalAWS(t)
+	target := l.target
+	target.RoleARN = "arn:aws:iam::123456789012:role/operator"
+	arn, err := l.open(target).EnsureCluster(t.Context(), nil)
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(arn).To(ContainSubstring(":123456789012:"))
+	g.Expect(l.calls("AssumeRole")).To(Equal(1))
+	for _, request := range l.Requests(awsemu.RequestFilter{Operation: "CreateCluster"}) {
+		g.Expect(request.Caller).To(ContainSubstring("mandelbox-operator/test"))
+	}
 }

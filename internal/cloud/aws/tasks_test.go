@@ -184,3 +184,16 @@ func TestPlacementFailures(t *testing.T) {
 		g.Expect(left[0].ARN).To(Equal(full.ARN))
 	}).WithTimeout(patience).WithPolling(50 * time.Millisecond).Should(Succeed())
 }
+
+func TestListingsGoThroughAllPages(t *testing.T) {
+	t.Parallel()
+	g, l := NewWithT(t), newLocalAWS(t)
+	l.registered(t, "first", 60)
+	l.registered(t, "second", 60)
+	lists, describes := l.calls("ListContainerInstances"), l.calls("DescribeContainerInstances")
+	all, err := l.api.ListContainerHosts(t.Context())
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(all).To(HaveLen(120))
+	g.Expect(l.calls("ListContainerInstances") - lists).To(Equal(2))
+	g.Expect(l.calls("DescribeContainerInstances") - describes).To(Equal(2))
+}
