@@ -32,6 +32,7 @@ import (
 	"github.com/mandelbox/mandelbox-operator/controllers/index"
 	"github.com/mandelbox/mandelbox-operator/controllers/instance"
 	"github.com/mandelbox/mandelbox-operator/controllers/mandelbox"
+	"github.com/mandelbox/mandelbox-operator/controllers/orphan"
 	"github.com/mandelbox/mandelbox-operator/controllers/region"
 	"github.com/mandelbox/mandelbox-operator/controllers/trigger"
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
@@ -55,6 +56,11 @@ type Options struct {
 	Cloud cloud.Provider
 	// Observer says how often AWS is looked at.
 	Observer cloud.ObserverOptions
+	// OrphanGrace and OrphanInterval say when hosts and tasks that belong to nobody
+	// are removed, and how often they are looked for; see package orphan.
+	OrphanGrace, OrphanInterval time.Duration
+	// OrphansDryRun reports orphans and removes none.
+	OrphansDryRun bool
 	// MandelboxesPerUser is how many Mandelboxes one user may hold at once in one
 	// namespace; 0 is no limit.
 	MandelboxesPerUser int32
@@ -186,6 +192,13 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	channels := &ami.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Regions: regions, ClusterID: o.ClusterID,
 		Events: events, Clock: clock.RealClock{},
+	}
+	sweeper := &orphan.Sweeper{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Regions: regions, Events: events, Clock: clock.RealClock{},
+		Grace: o.OrphanGrace, Interval: o.OrphanInterval, DryRun: o.OrphansDryRun,
+	}
+	if err := mgr.Add(sweeper); err != nil {
+		return fmt.Errorf("adding the search for orphans: %w", err)
 	}
 	regions.Subscribe(func(region string, change cloud.Change) {
 		hosts.Observed(ctx, region, change)

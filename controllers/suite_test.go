@@ -67,15 +67,20 @@ type world struct {
 	endpoint  string
 	namespace string
 	perUser   int32
+	// orphanGrace is how long what belongs to nobody in AWS is left alone; 5m by default.
+	orphanGrace time.Duration
 
 	stop func()
 }
 
 // newWorld makes a world, with its manager running, that is taken down after the spec.
-func newWorld() *world {
+func newWorld(change ...func(*world)) *world {
 	GinkgoHelper()
 	delays := awsemu.FastDelays()
 	w := &world{aws: awsemu.New(awsemu.Options{Delays: &delays, Seed: GinkgoRandomSeed()})}
+	for _, f := range change {
+		f(w)
+	}
 	server := httptest.NewServer(w.aws)
 	w.endpoint = server.URL
 	c, err := client.New(plane.Config(), client.Options{Scheme: controllers.NewScheme()})
@@ -114,6 +119,7 @@ func (w *world) startManager() {
 	ctx, cancel := context.WithCancel(context.Background())
 	mgr, err := controllers.NewManager(ctx, plane.Config(), controllers.Options{
 		ClusterID: clusterID, Cloud: w.provider(), MandelboxesPerUser: w.perUser,
+		OrphanGrace: w.orphanGrace, OrphanInterval: 100 * time.Millisecond,
 		Observer:       cloud.ObserverOptions{ListInterval: 200 * time.Millisecond, HotInterval: 20 * time.Millisecond, GracePeriod: time.Second},
 		MetricsAddress: "0", ProbeAddress: "0", Log: logr.FromContextOrDiscard(logr.NewContext(ctx, GinkgoLogr)),
 	})

@@ -32,6 +32,10 @@ const (
 // Mandelboxes that one user may hold in that namespace; 0 means no limit.
 const AnnotationMandelboxesPerUser = "cloud.mandelbox.dev/mandelboxes-per-user"
 
+// AnnotationRemoveOrphans on a Region says how many hosts without an Instance may
+// be removed at once, where that are more than the operator dares to unasked.
+const AnnotationRemoveOrphans = "cloud.mandelbox.dev/remove-orphans"
+
 // LocalDevCommitHash is the commit hash of a developer's client: it fits whatever
 // release is active. Admission accepts it only with --allow-dev-clients.
 const LocalDevCommitHash = "local_dev"

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/mandelbox/mandelbox-operator/controllers"
+	"github.com/mandelbox/mandelbox-operator/controllers/orphan"
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
 	cloudaws "github.com/mandelbox/mandelbox-operator/internal/cloud/aws"
 	"github.com/mandelbox/mandelbox-operator/internal/webhook"
@@ -36,6 +37,8 @@ type managerOptions struct {
 	listInterval       time.Duration
 	hotInterval        time.Duration
 	gracePeriod        time.Duration
+	orphanGrace        time.Duration
+	orphansDryRun      bool
 	webhooks           bool
 	webhookPort        int
 	webhookCertDir     string
@@ -67,6 +70,8 @@ credentials, endpoint and retries come from the AWS SDK's standard chain.`,
 	f.DurationVar(&o.listInterval, "aws-list-interval", 30*time.Second, "time between two full listings of each region")
 	f.DurationVar(&o.hotInterval, "aws-hot-interval", time.Second, "time between two looks at what is in motion")
 	f.DurationVar(&o.gracePeriod, "aws-grace-period", time.Minute, "how long AWS's reads may lag behind its writes")
+	f.DurationVar(&o.orphanGrace, "orphan-grace", orphan.DefaultGrace, "how long a host or task in AWS that belongs to no object is left alone")
+	f.BoolVar(&o.orphansDryRun, "orphans-dry-run", false, "report hosts and tasks that belong to no object, and remove none")
 	f.BoolVar(&o.webhooks, "webhooks", true, "serve the admission webhooks")
 	f.IntVar(&o.webhookPort, "webhook-port", 9443, "port that serves them")
 	f.StringVar(&o.webhookCertDir, "webhook-cert-dir", filepath.Join(os.TempDir(), "mandelbox-operator-webhook"), "folder of their certificate, tls.crt and tls.key")
@@ -92,6 +97,7 @@ func runManager(ctx context.Context, o managerOptions) error {
 		Observer: cloud.ObserverOptions{
 			ListInterval: o.listInterval, HotInterval: o.hotInterval, GracePeriod: o.gracePeriod, Log: log.WithName("observer"),
 		},
+		OrphanGrace: o.orphanGrace, OrphansDryRun: o.orphansDryRun,
 		MandelboxesPerUser: o.mandelboxesPerUser, AllowDevClients: o.allowDevClients,
 		LeaderElection: o.leaderElect, LeaderElectionNamespace: o.namespace,
 		MetricsAddress: o.metricsAddress, ProbeAddress: o.probeAddress, Log: log,

@@ -1,0 +1,121 @@
+// Copyright The Mandelbox Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package orphan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
+	"github.com/mandelbox/mandelbox-operator/internal/cloud"
+)
+
+// stopTasks stops the tasks of sessions that do not exist, each after its grace.
+// A task is for the session whose uid and attempt it carries; a finalizer holds
+// the Mandelbox until its task was seen stopped, so that a task without one means
+// that somebody took the finalizer off by hand.
+func (s *Sweeper) stopTasks(ctx context.Context, open *cloud.Region, tasks []cloud.Task) error {
+	suspects := map[string]cloud.Task{}
+	for _, task := range tasks {
+		if _, _, ok := cloud.ParseStartedBy(task.StartedBy); ok && !task.Stopped() && task.DesiredStatus != cloud.TaskStopped {
+			suspects[task.ARN] = task
+		}
+	}
+	if len(suspects) == 0 {
+		return nil
+	}
+	if err := s.dropOwned(ctx, suspects); err != nil {
+		return err
+	}
+	var errs []error
+	for arn := range suspects {
+		if !s.taskDue(arn) || s.DryRun {
+			continue
+		}
+		if err := open.API().StopTask(ctx, arn, "Orphaned: its Mandelbox does not exist"); err != nil {
+			errs = append(errs, fmt.Errorf("stopping orphaned task %s: %w", arn, err))
+		}
+	}
+	s.forgetTasks(open.Target().Region, suspects)
+	return errors.Join(errs...)
+}
+
+// dropOwned takes out the tasks whose session exists: by the cache, and what the
+// cache lacks by a live read.
+func (s *Sweeper) dropOwned(ctx context.Context, suspects map[string]cloud.Task) error {
+	alive, err := uids(ctx, s.Client)
+	if err != nil {
+		return err
+	}
+	unknown := false
+	for arn, task := range suspects {
+		uid, _, _ := cloud.ParseStartedBy(task.StartedBy)
+		if alive[uid] {
+			delete(suspects, arn)
+		} else {
+			unknown = true
+		}
+	}
+	if !unknown {
+		return nil
+	}
+	if alive, err = uids(ctx, s.Live); err != nil {
+		return err
+	}
+	for arn, task := range suspects {
+		if uid, _, _ := cloud.ParseStartedBy(task.StartedBy); alive[uid] {
+			delete(suspects, arn)
+		}
+	}
+	return nil
+}
+
+func uids(ctx context.Context, reader client.Reader) (map[string]bool, error) {
+	var list v1alpha1.MandelboxList
+	if err := reader.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("listing Mandelboxes: %w", err)
+	}
+	alive := make(map[string]bool, len(list.Items))
+	for i := range list.Items {
+		alive[string(list.Items[i].UID)] = true
+	}
+	return alive, nil
+}
+
+// taskKey keeps the tasks of a region apart from its hosts in what was seen.
+func taskKey(arn string) string { return "task/" + arn }
+
+func (s *Sweeper) taskDue(arn string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.Clock.Now()
+	since, known := s.seen[taskKey(arn)]
+	if !known {
+		s.seen[taskKey(arn)] = now
+		since = now
+	}
+	return now.Sub(since) >= s.Grace
+}
+
+// forgetTasks forgets the region's tasks that are suspects no more.
+func (s *Sweeper) forgetTasks(region string, suspects map[string]cloud.Task) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.tasks == nil {
+		s.tasks = map[string]map[string]bool{}
+	}
+	for arn := range s.tasks[region] {
+		if _, still := suspects[arn]; !still {
+			delete(s.seen, taskKey(arn))
+		}
+	}
+	now := map[string]bool{}
+	for arn := range suspects {
+		now[arn] = true
+	}
+	s.tasks[region] = now
+}

@@ -1,0 +1,116 @@
+// Copyright The Mandelbox Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers_test
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	awssdk "github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	eventsv1 "k8s.io/api/events/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
+	"github.com/mandelbox/mandelbox-operator/internal/awsemu"
+	"github.com/mandelbox/mandelbox-operator/internal/cloud"
+)
+
+// stray launches hosts that no Instance asked for.
+func (w *world) stray(ctx context.Context, region string, n int32, cluster string) []string {
+	GinkgoHelper()
+	out, err := ec2.NewFromConfig(w.awsConfig(region)).RunInstances(ctx, &ec2.RunInstancesInput{
+		ImageId: awssdk.String(awsemu.DefaultImageID), InstanceType: ec2types.InstanceTypeG4dn12xlarge,
+		MinCount: awssdk.Int32(n), MaxCount: awssdk.Int32(n),
+		TagSpecifications: []ec2types.TagSpecification{{
+			ResourceType: ec2types.ResourceTypeInstance, Tags: []ec2types.Tag{
+				{Key: awssdk.String(cloud.TagCluster), Value: awssdk.String(cluster)},
+				{Key: awssdk.String(cloud.TagRegion), Value: awssdk.String(region)},
+			},
+		}},
+	})
+	Expect(err).NotTo(HaveOccurred())
+	var ids []string
+	for _, i := range out.Instances {
+		ids = append(ids, *i.InstanceId)
+	}
+	return ids
+}
+
+// running lists the ids of what runs in EC2.
+func (w *world) running(ctx context.Context, region string) func() []string {
+	return func() []string {
+		var ids []string
+		for _, i := range w.ec2Hosts(ctx, region) {
+			ids = append(ids, *i.InstanceId)
+		}
+		return ids
+	}
+}
+
+func (w *world) eventReasons(ctx context.Context, object string) func() ([]string, error) {
+	return func() ([]string, error) {
+		var list eventsv1.EventList
+		if err := w.List(ctx, &list); err != nil {
+			return nil, err
+		}
+		var reasons []string
+		for _, e := range list.Items {
+			if e.Regarding.Name == object {
+				reasons = append(reasons, e.Reason)
+			}
+		}
+		return reasons, nil
+	}
+}
+
+var _ = Describe("What belongs to nobody in AWS", func() {
+	var w *world
+	BeforeEach(func(ctx context.Context) {
+		w = newWorld(func(w *world) { w.orphanGrace = 300 * time.Millisecond })
+		w.region(ctx, "sa-east-1")
+		w.channel(ctx, "stable", []string{"sa-east-1"})
+		Eventually(w.hosts(ctx, v1alpha1.InstanceActive)).Should(HaveLen(1))
+	})
+
+	It("is terminated after its grace when it carries our tags, and left alone when it is another's", func(ctx context.Context) {
+		ours := w.stray(ctx, "sa-east-1", 1, clusterID)
+		others := w.stray(ctx, "sa-east-1", 1, "another-cluster")
+		Eventually(w.running(ctx, "sa-east-1")).ShouldNot(ContainElement(ours[0]))
+		Expect(w.running(ctx, "sa-east-1")()).To(And(HaveLen(2), ContainElement(others[0])))
+		Expect(w.hosts(ctx, v1alpha1.InstanceActive)()).To(HaveLen(1))
+	})
+
+	It("stays when it is too much at once, until a person agrees", func(ctx context.Context) {
+		w.stray(ctx, "sa-east-1", 7, clusterID)
+		Eventually(w.eventReasons(ctx, "sa-east-1")).Should(ContainElement("TooManyOrphans"))
+		Consistently(w.running(ctx, "sa-east-1"), "1s").Should(HaveLen(8))
+
+		region := &v1alpha1.Region{}
+		region.Name = "sa-east-1"
+		patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:"7"}}}`, v1alpha1.AnnotationRemoveOrphans)
+		Expect(w.Patch(ctx, region, client.RawPatch("application/merge-patch+json", []byte(patch)))).To(Succeed())
+		Eventually(w.running(ctx, "sa-east-1")).Should(HaveLen(1))
+	})
+
+	It("is not what runs while all Instances are away", func(ctx context.Context) {
+		m := w.session(ctx, "survivor", []string{"sa-east-1"})
+		Eventually(w.phase(ctx, m)).Should(Equal("Running/Running"))
+		before := w.running(ctx, "sa-east-1")()
+		w.stopManager()
+		hosts, err := w.hosts(ctx, "")()
+		Expect(err).NotTo(HaveOccurred())
+		for i := range hosts {
+			Expect(w.Patch(ctx, &hosts[i], client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"finalizers":null}}`)))).To(Succeed())
+			Expect(w.Delete(ctx, &hosts[i])).To(Succeed())
+		}
+		w.startManager()
+		Eventually(w.eventReasons(ctx, "sa-east-1")).Should(ContainElement("OrphanDrained"))
+		Consistently(w.running(ctx, "sa-east-1"), "500ms").Should(ContainElements(before), "a host with a session on it is drained, not terminated")
+	})
+})
