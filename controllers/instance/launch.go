@@ -41,17 +41,21 @@ func (r *Reconciler) launch(_ context.Context, s *scope) error {
 		s.after(lookAgain)
 		return nil
 	}
-	if r.Launcher.Busy(i.UID) {
+	var busy bool
+	if s.refusal, busy = r.Launcher.Last(i.UID); busy {
 		return nil
 	}
 	plan, next := r.plan(s)
 	if next > 0 {
-		s.refusal = &refusal{err: &cloud.Error{Op: "RunInstances", Kind: cloud.KindCapacity, Err: fmt.Errorf(
-			"no zone of the region had any of %s to give; trying again", strings.Join(i.Spec.InstanceTypes, ", "))}}
+		if s.refusal == nil || cloud.KindOf(s.refusal.err) == cloud.KindCapacity {
+			s.refusal = &refusal{err: &cloud.Error{Op: "RunInstances", Kind: cloud.KindCapacity, Err: fmt.Errorf(
+				"no zone of the region had any of %s to give; trying again", strings.Join(i.Spec.InstanceTypes, ", "))}}
+		}
 		s.after(next)
 		return nil
 	}
-	if s.refusal = r.Launcher.Ask(order{instance: s.before, cloud: s.cloud, plan: plan}); s.refusal != nil {
+	s.refusal = r.Launcher.Ask(order{instance: s.before, cloud: s.cloud, plan: plan})
+	if s.refusal != nil && s.refusal.until.After(s.now) {
 		s.after(s.refusal.until.Sub(s.now))
 	}
 	return nil
@@ -150,7 +154,7 @@ func (s shortage) note(launch cloud.Launch, now time.Time) {
 func (l *Launcher) choose(_ string, i *v1alpha1.Instance, subnets []cloud.Subnet, now time.Time) (instanceType, subnet string, wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if i.Status.Launch != nil && !l.refused(i.UID) {
+	if i.Status.Launch != nil && !l.refused(i) {
 		return i.Status.InstanceType, i.Status.SubnetID, 0
 	}
 	subnets = slices.SortedFunc(slices.Values(subnets), func(a, b cloud.Subnet) int {

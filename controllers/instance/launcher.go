@@ -34,6 +34,9 @@ const (
 	maxPerCall = 100
 	// launchTimeout bounds one round: the writes of its intents, and its call.
 	launchTimeout = time.Minute
+	// maxUncertainPause is the longest pause after calls that proved nothing, such as
+	// throttled ones; the first is a second, and each is twice the one before.
+	maxUncertainPause = 30 * time.Second
 )
 
 // order asks for the launch of one host. Orders whose plan and token are equal
@@ -52,11 +55,13 @@ type plan struct {
 	userDataHash string
 }
 
-// refusal is a definite no to the launch of a host.
+// refusal is the last call for a host that brought none.
 type refusal struct {
 	err error
 	// until is when the host may be tried again.
 	until time.Time
+	// uncertain counts the calls in a row that proved nothing.
+	uncertain int
 }
 
 // Launcher launches hosts: it gathers orders for a moment, writes the intent of
@@ -73,6 +78,10 @@ type Launcher struct {
 	orders   map[types.UID]order
 	busy     map[types.UID]bool
 	refusals map[types.UID]refusal
+	// spent are the tokens that are proven to have launched nothing for a host, the
+	// last of each. Only a host whose intent has that very token gets a new one: a
+	// later token may have launched a host, whatever became of this one.
+	spent    map[types.UID]string
 	shortage shortage
 	wake     chan struct{}
 }
@@ -82,7 +91,7 @@ func NewLauncher(c client.Client, clk clock.WithTicker, wake *trigger.Trigger) *
 	return &Launcher{
 		Client: c, Clock: clk, Wake: wake,
 		orders: map[types.UID]order{}, busy: map[types.UID]bool{}, refusals: map[types.UID]refusal{},
-		shortage: shortage{}, wake: make(chan struct{}, 1),
+		spent: map[types.UID]string{}, shortage: shortage{}, wake: make(chan struct{}, 1),
 	}
 }
 
@@ -119,40 +128,53 @@ func (l *Launcher) Start(ctx context.Context) error {
 	}
 }
 
-// Ask orders the launch of a host. It returns the last refusal if that is too
-// fresh to ask again, or if it has not been told yet.
+// Ask orders the launch of a host, unless the last refusal is too fresh to ask
+// again. It returns that refusal, or nil if there was none.
 func (l *Launcher) Ask(o order) *refusal {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	uid := o.instance.UID
-	if refused, ok := l.refusals[uid]; ok && l.Clock.Now().Before(refused.until) {
-		return &refused
+	var last *refusal
+	if refused, ok := l.refusals[uid]; ok {
+		last = &refused
 	}
-	if l.busy[uid] {
-		return nil
+	if l.busy[uid] || last != nil && l.Clock.Now().Before(last.until) {
+		return last
 	}
 	l.orders[uid] = o
 	select {
 	case l.wake <- struct{}{}:
 	default:
 	}
-	return nil
+	return last
 }
 
-// Busy says whether a launch of the host is under way, or about to be.
-func (l *Launcher) Busy(uid types.UID) bool {
+// Last returns the host's last refusal, nil if there was none since it was
+// launched, and whether a call for it is under way.
+func (l *Launcher) Last(uid types.UID) (last *refusal, busy bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.busy[uid]
+	if refused, ok := l.refusals[uid]; ok {
+		last = &refused
+	}
+	return last, l.busy[uid]
 }
 
-// Refused says whether the token of the host's intent was definitely refused, so
-// that the next launch needs a new one.
-func (l *Launcher) Refused(uid types.UID) bool {
+// Cancel takes back the order for a host. It returns false if it is too late for
+// that: the call is under way, and its answer will wake the host.
+func (l *Launcher) Cancel(uid types.UID) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_, ok := l.refusals[uid]
-	return ok
+	delete(l.orders, uid)
+	return !l.busy[uid]
+}
+
+// Refused says whether the token of the host's intent is proven to have launched
+// nothing for it, so that the next launch needs a new one.
+func (l *Launcher) Refused(i *v1alpha1.Instance) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.refused(i)
 }
 
 // Forget drops what is remembered of a host that is gone.
@@ -161,6 +183,7 @@ func (l *Launcher) Forget(uid types.UID) {
 	defer l.mu.Unlock()
 	delete(l.orders, uid)
 	delete(l.refusals, uid)
+	delete(l.spent, uid)
 }
 
 // gather takes the orders that wait, in groups that share a call.
@@ -170,7 +193,7 @@ func (l *Launcher) gather() [][]order {
 	groups := map[string][]order{}
 	for uid, o := range l.orders {
 		key := o.cloud.Target().Region + "/" + o.plan.hash
-		if o.instance.Status.Launch != nil && !l.refused(uid) {
+		if o.instance.Status.Launch != nil && !l.refused(o.instance) {
 			key = o.cloud.Target().Region + "/token/" + o.instance.Status.Launch.Token
 		}
 		groups[key] = append(groups[key], o)
@@ -186,16 +209,15 @@ func (l *Launcher) gather() [][]order {
 	return calls
 }
 
-func (l *Launcher) refused(uid types.UID) bool {
-	_, ok := l.refusals[uid]
-	return ok
+func (l *Launcher) refused(i *v1alpha1.Instance) bool {
+	return i.Status.Launch != nil && l.spent[i.UID] == i.Status.Launch.Token
 }
 
 // launch carries out one group: intents first, then the call.
 func (l *Launcher) launch(ctx context.Context, group []order) error {
 	defer l.done(group)
 	intended := group
-	if first := group[0]; first.instance.Status.Launch == nil || l.Refused(first.instance.UID) {
+	if first := group[0]; first.instance.Status.Launch == nil || l.Refused(first.instance) {
 		var err error
 		intended, err = l.intend(ctx, group)
 		if err != nil || len(intended) == 0 {
@@ -254,7 +276,10 @@ func (l *Launcher) writeIntents(ctx context.Context, group []order) ([]order, er
 			after.Status.InstanceType, after.Status.SubnetID = o.plan.launch.InstanceType, o.plan.launch.SubnetID
 			after.Status.Phase = v1alpha1.InstancePreConnection
 			after.Status.ObservedGeneration = ptr.To(after.Generation)
-			status.New(&after.Status.Conditions, after.Generation).Reconciling(v1alpha1.ReasonLaunching, launchingMessage(after))
+			if attempt == 1 {
+				// Later on, what the last call was refused for says more.
+				status.New(&after.Status.Conditions, after.Generation).Reconciling(v1alpha1.ReasonLaunching, launchingMessage(after))
+			}
 			if results[n] = status.Patch(ctx, l.Client, o.instance, after, true); results[n] == nil {
 				written[n] = after
 			}
@@ -275,7 +300,7 @@ func (l *Launcher) writeIntents(ctx context.Context, group []order) ([]order, er
 		// Whoever could be written must not keep a token of the wrong count.
 		l.mu.Lock()
 		for _, o := range kept {
-			l.refusals[o.instance.UID] = refusal{err: err}
+			l.spent[o.instance.UID] = token
 		}
 		l.mu.Unlock()
 	}
@@ -283,7 +308,8 @@ func (l *Launcher) writeIntents(ctx context.Context, group []order) ([]order, er
 }
 
 // answered takes in EC2's answer: hosts beyond those that it gave were refused for
-// lack of capacity; a definite error refuses them all.
+// lack of capacity; a definite error refuses them all. Any other error leaves it
+// open whether there are hosts: the same token is asked again after a pause.
 func (l *Launcher) answered(group []order, request cloud.Launch, hosts []cloud.Host, err error) {
 	now := l.Clock.Now()
 	given := map[int32]bool{}
@@ -292,26 +318,40 @@ func (l *Launcher) answered(group []order, request cloud.Launch, hosts []cloud.H
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if kind := cloud.KindOf(err); err != nil && (kind == cloud.KindCapacity || kind == cloud.KindQuota) || err == nil && len(given) < len(group) {
+		l.shortage.note(request, now)
+	}
 	for _, o := range group {
 		uid := o.instance.UID
 		switch {
 		case err == nil && given[o.instance.Status.Launch.Index]:
 			delete(l.refusals, uid)
+			delete(l.spent, uid)
 		case err == nil:
-			l.shortage.note(request, now)
+			l.spent[uid] = request.Token
 			l.refusals[uid] = refusal{err: &cloud.Error{
 				Op: "RunInstances", Kind: cloud.KindCapacity, Code: "InsufficientInstanceCapacity",
 				Err: fmt.Errorf("%d of %d hosts of %s were to be had in %s", len(hosts), request.Count, request.InstanceType, request.SubnetID),
 			}, until: now}
-		case cloud.KindOf(err) == cloud.KindCapacity || cloud.KindOf(err) == cloud.KindQuota:
-			l.shortage.note(request, now)
-			l.refusals[uid] = refusal{err: err, until: now}
-		case cloud.KindOf(err) == cloud.KindTokenSpent:
-			l.refusals[uid] = refusal{err: err, until: now}
 		case cloud.KindOf(err).Definite():
-			l.refusals[uid] = refusal{err: err, until: now.Add(slowRetry)}
+			l.spent[uid] = request.Token
+			l.refusals[uid] = refusal{err: err, until: now.Add(retryAfter(cloud.KindOf(err)))}
+		default:
+			last := l.refusals[uid].uncertain
+			pause := min(time.Second<<min(last, 10), maxUncertainPause)
+			l.refusals[uid] = refusal{err: err, until: now.Add(pause), uncertain: last + 1}
 		}
 	}
+}
+
+// retryAfter is how soon another launch is worth a try after a definite refusal:
+// at once where another type, zone or token may do, later where a person must act.
+func retryAfter(kind cloud.Kind) time.Duration {
+	switch kind {
+	case cloud.KindCapacity, cloud.KindQuota, cloud.KindTokenSpent:
+		return 0
+	}
+	return slowRetry
 }
 
 // done wakes the hosts of a group.

@@ -5,6 +5,7 @@ package instance
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -25,8 +26,8 @@ const (
 // that began later and lacks the host proves that there is none.
 const launchGrace = 2 * time.Minute
 
-// giveUp deletes an Instance whose host is no more, or never came up. What the
-// Region still wants is launched anew by its controller.
+// giveUp deletes an Instance whose host is no more, never came up, or can't be
+// told anything and has no session. What the Region still wants is launched anew by its controller.
 func (r *Reconciler) giveUp(ctx context.Context, s *scope) error {
 	i := s.instance
 	if !i.DeletionTimestamp.IsZero() {
@@ -38,6 +39,9 @@ func (r *Reconciler) giveUp(ctx context.Context, s *scope) error {
 		if s.host.StateReason != "" {
 			s.expiredMessage += ": " + s.host.StateReason
 		}
+	case s.before.Status.Phase == v1alpha1.InstanceUnresponsive && silent(s) && len(i.Status.Claims) == 0:
+		s.expired = v1alpha1.ReasonAgentDisconnected
+		s.expiredMessage = "the host's agent is disconnected, and no session is left"
 	case s.present() && i.Status.ActiveTime == nil && s.member == nil:
 		left := launchedAt(s).Add(r.preConnection(s)).Sub(s.now)
 		if left > 0 {
@@ -66,9 +70,11 @@ func (r *Reconciler) preConnection(s *scope) time.Duration {
 	return s.region.Spec.HostTimeouts.PreConnection.Duration
 }
 
+// delete deletes the Instance as it was read: a drain that was taken back in the
+// meantime, or a host that came up after all, is seen first.
 func (r *Reconciler) delete(ctx context.Context, s *scope) error {
-	uid := s.instance.UID
-	if err := r.Delete(ctx, s.instance.DeepCopy(), client.Preconditions{UID: &uid}); client.IgnoreNotFound(err) != nil {
+	only := client.Preconditions{UID: &s.before.UID, ResourceVersion: &s.before.ResourceVersion}
+	if err := r.Delete(ctx, s.before.DeepCopy(), only); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("deleting the Instance: %w", err)
 	}
 	return nil
@@ -102,19 +108,21 @@ func (r *Reconciler) leave(ctx context.Context, s *scope) error {
 	return r.awaitLaunch(ctx, s)
 }
 
-// terminate has ECS start nothing more on the host, and EC2 terminate it.
+// terminate has ECS start nothing more on the host, and EC2 terminate it, whatever
+// ECS says to that.
 func (r *Reconciler) terminate(ctx context.Context, s *scope) error {
 	s.terminating = true
+	s.after(lookAgain)
+	var errs []error
 	if s.member != nil && s.member.Status == cloud.ContainerHostActive {
 		if err := s.cloud.API().DrainHosts(ctx, []string{s.member.ARN}); err != nil {
-			return fmt.Errorf("draining the container instance: %w", err)
+			errs = append(errs, fmt.Errorf("draining the container instance: %w", err))
 		}
 	}
 	if err := s.cloud.API().TerminateHost(ctx, s.host.InstanceID); err != nil {
-		return fmt.Errorf("terminating %s: %w", s.host.InstanceID, err)
+		errs = append(errs, fmt.Errorf("terminating %s: %w", s.host.InstanceID, err))
 	}
-	s.after(lookAgain)
-	return nil
+	return errors.Join(errs...)
 }
 
 // cleanUp takes out of ECS what is left of a host that was terminated, once EC2
@@ -136,13 +144,16 @@ func (r *Reconciler) cleanUp(ctx context.Context, s *scope) error {
 // awaitLaunch waits until it is sure whether a launch that was asked for made a
 // host: the answer may have been lost, and what was made is listed late.
 func (r *Reconciler) awaitLaunch(ctx context.Context, s *scope) error {
-	if r.Launcher.Busy(s.instance.UID) {
+	if !r.Launcher.Cancel(s.instance.UID) {
 		return nil
 	}
-	if r.Launcher.Refused(s.instance.UID) {
+	if r.Launcher.Refused(s.instance) {
 		return r.letGo(ctx, s)
 	}
-	if s.cloud.Observer().HostsListedAt().Before(s.instance.Status.Launch.Time.Add(launchGrace)) {
+	// Gone looks back to this manager's last call and its start; the time of the
+	// intent, to the calls of one that led before.
+	listed := s.cloud.Observer().HostsListedAt()
+	if s.presence != cloud.Gone || listed.Before(s.instance.Status.Launch.Time.Add(launchGrace)) {
 		s.after(lookAgain)
 		return nil
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
@@ -85,6 +86,8 @@ func launchingMessage(i *v1alpha1.Instance) string {
 
 func refusalReason(r *refusal) string {
 	switch cloud.KindOf(r.err) {
+	case cloud.KindThrottled:
+		return v1alpha1.ReasonThrottled
 	case cloud.KindQuota:
 		return v1alpha1.ReasonQuotaExceeded
 	case cloud.KindUnauthorized:
@@ -138,7 +141,7 @@ func phaseOf(s *scope) v1alpha1.InstancePhase {
 		return v1alpha1.InstanceTerminating
 	case i.Leaving():
 		return v1alpha1.InstanceDraining
-	case s.member != nil && !s.connected() && disconnectedFor(s) >= disconnectLimit(s):
+	case silent(s):
 		return v1alpha1.InstanceUnresponsive
 	case i.Status.ActiveTime != nil:
 		return activeOr(s)
@@ -162,26 +165,23 @@ func activeOr(s *scope) v1alpha1.InstancePhase {
 	return phase
 }
 
-// disconnectedFor is how long the agent has been silent, by the time of the
+// silent says whether the agent of a host that had registered has been
+// disconnected, or taken out of ECS, for longer than it may, by the time of the
 // condition that says so.
-func disconnectedFor(s *scope) time.Duration {
-	for _, c := range s.instance.Status.Conditions {
-		if c.Type == v1alpha1.ConditionRegistered && c.Status == metav1.ConditionFalse && c.Reason == v1alpha1.ReasonAgentDisconnected {
-			return s.now.Sub(c.LastTransitionTime.Time)
-		}
+func silent(s *scope) bool {
+	registered := meta.FindStatusCondition(s.instance.Status.Conditions, v1alpha1.ConditionRegistered)
+	if s.connected() || registered == nil || registered.Reason != v1alpha1.ReasonAgentDisconnected {
+		return false
 	}
-	return 0
-}
-
-func disconnectLimit(s *scope) time.Duration {
 	limit := defaultDisconnected
 	if s.region != nil && s.region.Spec.HostTimeouts.AgentDisconnected != nil {
 		limit = s.region.Spec.HostTimeouts.AgentDisconnected.Duration
 	}
-	if left := limit - disconnectedFor(s); left > 0 {
+	left := registered.LastTransitionTime.Add(limit).Sub(s.now)
+	if left > 0 {
 		s.after(left)
 	}
-	return limit
+	return left <= 0
 }
 
 func setDrained(s *scope, c status.Writer) {
@@ -209,7 +209,7 @@ func setReady(s *scope, c status.Writer, err error) {
 	i := s.instance
 	switch i.Status.Phase {
 	case v1alpha1.InstanceActive:
-		c.Ready(v1alpha1.ReasonReady, fmt.Sprintf("takes sessions, %d of %d slots are claimed", len(i.Status.Claims), i.Slots()))
+		c.Ready(v1alpha1.ReasonReady, "takes sessions")
 	case v1alpha1.InstanceTerminating:
 		c.Reconciling(v1alpha1.ReasonTerminating, "the host is being terminated")
 	case v1alpha1.InstanceDraining:

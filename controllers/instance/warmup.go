@@ -30,6 +30,7 @@ func (r *Reconciler) warmUp(ctx context.Context, s *scope) error {
 	case s.ami == nil || s.row == nil:
 		s.warmReason, s.warmMessage = v1alpha1.ReasonRevisionNotFound,
 			fmt.Sprintf("AMI %s has no revision %s in %s", i.Spec.AMIName, i.Spec.Revision, i.Spec.RegionName)
+		s.after(lookAgain)
 		return nil
 	case s.ami.Spec.Warmup == nil:
 		s.warm, s.warmReason, s.warmMessage = true, v1alpha1.ReasonNoWarmup, "the channel asks for no warm-up"
