@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -28,6 +29,7 @@ import (
 	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
+	"github.com/mandelbox/mandelbox-operator/config/crd"
 	"github.com/mandelbox/mandelbox-operator/controllers/ami"
 	"github.com/mandelbox/mandelbox-operator/controllers/index"
 	"github.com/mandelbox/mandelbox-operator/controllers/instance"
@@ -36,6 +38,7 @@ import (
 	"github.com/mandelbox/mandelbox-operator/controllers/region"
 	"github.com/mandelbox/mandelbox-operator/controllers/trigger"
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
+	"github.com/mandelbox/mandelbox-operator/internal/schema"
 	"github.com/mandelbox/mandelbox-operator/internal/webhook"
 )
 
@@ -96,6 +99,7 @@ type WebhookOptions struct {
 func NewScheme() *runtime.Scheme {
 	scheme := runtime.NewScheme()
 	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
+	utilruntime.Must(apiextensionsv1.AddToScheme(scheme))
 	utilruntime.Must(v1alpha1.AddToScheme(scheme))
 	return scheme
 }
@@ -109,6 +113,9 @@ func NewManager(ctx context.Context, restConfig *rest.Config, o Options) (ctrl.M
 	mgr, err := ctrl.NewManager(restConfig, managerOptions(o))
 	if err != nil {
 		return nil, fmt.Errorf("making the manager: %w", err)
+	}
+	if err := checkSchema(ctx, mgr.GetAPIReader()); err != nil {
+		return nil, err
 	}
 	if o.ClusterID == "" {
 		if o.ClusterID, err = clusterUID(ctx, mgr.GetAPIReader()); err != nil {
@@ -152,6 +159,15 @@ func managerOptions(o Options) ctrl.Options {
 		options.WebhookServer = ctrlwebhook.NewServer(ctrlwebhook.Options{Host: w.Host, Port: w.Port, CertDir: w.Certificates.CertDir})
 	}
 	return options
+}
+
+// checkSchema refuses to run on CRDs that lack anything of those in this binary.
+func checkSchema(ctx context.Context, reader client.Reader) error {
+	definitions, err := crd.Definitions()
+	if err != nil {
+		return err
+	}
+	return schema.Check(ctx, reader, definitions)
 }
 
 // clusterUID is the UID of kube-system, which lives as long as the cluster does.
