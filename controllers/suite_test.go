@@ -4,6 +4,7 @@
 package controllers_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http/httptest"
@@ -69,6 +70,8 @@ type world struct {
 	perUser   int32
 	// orphanGrace is how long what belongs to nobody in AWS is left alone; 5m by default.
 	orphanGrace time.Duration
+	// grace is how long AWS's reads may lag behind its writes; 1s by default.
+	grace time.Duration
 
 	stop func()
 }
@@ -120,7 +123,7 @@ func (w *world) startManager() {
 	mgr, err := controllers.NewManager(ctx, plane.Config(), controllers.Options{
 		ClusterID: clusterID, Cloud: w.provider(), MandelboxesPerUser: w.perUser,
 		OrphanGrace: w.orphanGrace, OrphanInterval: 100 * time.Millisecond,
-		Observer:       cloud.ObserverOptions{ListInterval: 200 * time.Millisecond, HotInterval: 20 * time.Millisecond, GracePeriod: time.Second},
+		Observer:       cloud.ObserverOptions{ListInterval: 200 * time.Millisecond, HotInterval: 20 * time.Millisecond, GracePeriod: cmp.Or(w.grace, time.Second)},
 		MetricsAddress: "0", ProbeAddress: "0", Log: logr.FromContextOrDiscard(logr.NewContext(ctx, GinkgoLogr)),
 	})
 	Expect(err).NotTo(HaveOccurred())
