@@ -218,7 +218,7 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	}
 	regions.Subscribe(func(region string, change cloud.Change) {
 		hosts.Observed(ctx, region, change)
-		sessions.Observed(ctx, change)
+		sessions.Observed(ctx, region, change)
 	})
 	for name, controller := range map[string]interface{ SetupWithManager(ctrl.Manager) error }{
 		"Mandelbox": sessions, "Instance": hosts, "Region": places, "AMI": channels,

@@ -5,6 +5,7 @@ package mandelbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -58,6 +59,9 @@ type Assigner struct {
 	// granted holds the attempt of each session that was given a slot here and
 	// whose cached object may not show it yet.
 	granted map[types.UID]int32
+	// avoid holds the host on which each session's last attempt failed, for as long
+	// as it is not to be given again.
+	avoid map[types.UID]string
 	// hosts are the newest versions known of the Instances, from the cache or
 	// from our own writes, whichever came later.
 	hosts   map[string]*v1alpha1.Instance
@@ -75,6 +79,7 @@ func NewAssigner() *Assigner {
 		keys:     map[types.NamespacedName]types.UID{},
 		verdicts: map[types.UID]placement.Verdict{},
 		granted:  map[types.UID]int32{},
+		avoid:    map[types.UID]string{},
 		hosts:    map[string]*v1alpha1.Instance{},
 		demand:   map[string]map[placement.Key]int32{},
 	}
@@ -119,11 +124,38 @@ func (a *Assigner) Offer(m *v1alpha1.Mandelbox) {
 		return // An old version from the cache; the slot is given.
 	}
 	delete(a.granted, m.UID)
+	key := client.ObjectKeyFromObject(m)
+	if before, ok := a.keys[key]; ok && before != m.UID {
+		a.drop(before) // Deleted, and made again under the same name.
+	}
 	_, known := a.waiting[m.UID]
 	a.waiting[m.UID] = m
-	a.keys[client.ObjectKeyFromObject(m)] = m.UID
-	a.queue.Push(requestOf(m))
+	a.keys[key] = m.UID
+	a.queue.Push(a.requestOf(m))
 	if !known {
+		a.Wake()
+	}
+}
+
+// Avoid has a session not be given a slot of that host for a while, because its
+// attempt there failed.
+func (a *Assigner) Avoid(uid types.UID, host string, during time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.avoid[uid] = host
+	time.AfterFunc(during, func() { a.forgive(uid, host) })
+}
+
+// forgive ends what Avoid began.
+func (a *Assigner) forgive(uid types.UID, host string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.avoid[uid] != host {
+		return
+	}
+	delete(a.avoid, uid)
+	if m, waits := a.waiting[uid]; waits {
+		a.queue.Push(a.requestOf(m))
 		a.Wake()
 	}
 }
@@ -137,8 +169,14 @@ func (a *Assigner) Withdraw(key types.NamespacedName) {
 		return
 	}
 	delete(a.keys, key)
+	a.drop(uid)
+}
+
+// drop forgets a session; the lock is held.
+func (a *Assigner) drop(uid types.UID) {
 	delete(a.granted, uid)
 	delete(a.verdicts, uid)
+	delete(a.avoid, uid)
 	if _, waits := a.waiting[uid]; waits {
 		delete(a.waiting, uid)
 		a.queue.Remove(string(uid))
@@ -166,16 +204,15 @@ func (a *Assigner) Pending(region string) map[placement.Key]int32 {
 	return pending
 }
 
-func requestOf(m *v1alpha1.Mandelbox) placement.Request {
+func (a *Assigner) requestOf(m *v1alpha1.Mandelbox) placement.Request {
 	return placement.Request{
 		Namespace: m.Namespace, Name: m.Name, UID: string(m.UID), UserID: m.Spec.UserID,
 		Regions: m.Spec.Regions, ClientCommitHash: m.Spec.ClientCommitHash, AMIName: m.Spec.AMIName,
-		Created: m.CreationTimestamp.Time, Attempt: m.Status.Attempt + 1,
+		Created: m.CreationTimestamp.Time, Attempt: m.Status.Attempt + 1, Avoid: a.avoid[m.UID],
 	}
 }
 
-// watch follows Instances, AMIs, Regions and the end of Mandelboxes, and waits
-// until it knows them all.
+// watch follows Instances, AMIs and Regions, and waits until it knows them all.
 func (a *Assigner) watch(ctx context.Context) error {
 	var synced []toolscache.InformerSynced
 	for of, handler := range map[client.Object]toolscache.ResourceEventHandler{
@@ -184,10 +221,8 @@ func (a *Assigner) watch(ctx context.Context) error {
 			UpdateFunc: func(_, o any) { a.observe(o.(*v1alpha1.Instance)) },
 			DeleteFunc: a.forget,
 		},
-		// A session without a finalizer is gone at once: no reconcile sees it leave.
-		&v1alpha1.Mandelbox{}: toolscache.ResourceEventHandlerFuncs{DeleteFunc: a.deleted},
-		&v1alpha1.AMI{}:       a.catalogChanges(),
-		&v1alpha1.Region{}:    a.catalogChanges(),
+		&v1alpha1.AMI{}:    a.catalogChanges(),
+		&v1alpha1.Region{}: a.catalogChanges(),
 	} {
 		informer, err := a.Cache.GetInformer(ctx, of)
 		if err != nil {
@@ -234,24 +269,23 @@ func (a *Assigner) observe(i *v1alpha1.Instance) {
 	}
 }
 
-func (a *Assigner) deleted(o any) {
-	if key, err := toolscache.DeletionHandlingObjectToName(o); err == nil {
-		a.Withdraw(types.NamespacedName{Namespace: key.Namespace, Name: key.Name})
-	}
-}
-
 func (a *Assigner) forget(o any) {
 	if gone, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
 		o = gone.Obj
 	}
-	i, ok := o.(*v1alpha1.Instance)
-	if !ok {
-		return
+	if i, ok := o.(*v1alpha1.Instance); ok {
+		a.forgetHost(i)
 	}
+}
+
+// forgetHost drops a host, unless another of its name has come.
+func (a *Assigner) forgetHost(i *v1alpha1.Instance) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	delete(a.hosts, i.Name)
-	a.fleet.Delete(i.Name)
+	if known, ok := a.hosts[i.Name]; ok && known.UID == i.UID {
+		delete(a.hosts, i.Name)
+		a.fleet.Delete(i.Name)
+	}
 }
 
 func hostOf(i *v1alpha1.Instance) placement.Host {
@@ -269,15 +303,13 @@ func hostOf(i *v1alpha1.Instance) placement.Host {
 // pass decides for every session that waits, in fair order, and writes what it decided.
 func (a *Assigner) pass(ctx context.Context) error {
 	reservations, changed, err := a.decide(ctx)
-	if err != nil {
-		return err
-	}
 	a.Verdicts.Fire(changed...)
-	return inParallel(reservations, parallelHosts, func(r *reservation) error { return a.write(ctx, r) })
+	return errors.Join(err, inParallel(reservations, parallelHosts, func(r *reservation) error { return a.write(ctx, r) }))
 }
 
 // decide makes one reservation for each host that gets sessions, and returns the
-// keys of the sessions whose verdict changed.
+// keys of the sessions whose verdict changed. It may return both and an error: a
+// session that could not be decided for stays in the queue.
 func (a *Assigner) decide(ctx context.Context) ([]*reservation, []types.NamespacedName, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -291,6 +323,7 @@ func (a *Assigner) decide(ctx context.Context) ([]*reservation, []types.Namespac
 	byHost := map[string]*reservation{}
 	var order []*reservation
 	var changed []types.NamespacedName
+	var undecided error
 	for _, request := range a.queue.Ordered(a.queue.Len()) {
 		uid := types.UID(request.UID)
 		m := a.waiting[uid]
@@ -298,7 +331,8 @@ func (a *Assigner) decide(ctx context.Context) ([]*reservation, []types.Namespac
 		if verdict.Assigned {
 			full, err := a.atLimit(ctx, m)
 			if err != nil {
-				return order, changed, err
+				undecided = err
+				continue
 			}
 			if full != "" {
 				verdict = placement.Verdict{Terminal: true, Reason: v1alpha1.ReasonUserAlreadyActive, Message: full}
@@ -329,7 +363,7 @@ func (a *Assigner) decide(ctx context.Context) ([]*reservation, []types.Namespac
 		r.add(m, verdict.Slot, request.Attempt)
 	}
 	a.updateDemand()
-	return order, changed, nil
+	return order, changed, undecided
 }
 
 // updateDemand recounts what is waited for, and wakes the regions where it changed.
@@ -365,11 +399,12 @@ func (a *Assigner) back(claims ...pendingClaim) {
 		delete(a.granted, c.mandelbox.UID)
 		if _, ok := a.waiting[c.mandelbox.UID]; !ok {
 			a.waiting[c.mandelbox.UID] = c.mandelbox
-			a.queue.Push(requestOf(c.mandelbox))
+			a.queue.Push(a.requestOf(c.mandelbox))
 		}
 		a.Verdicts.Fire(client.ObjectKeyFromObject(c.mandelbox))
 	}
-	a.Wake()
+	// Not at once: what made the write fail may be news that is still on its way.
+	time.AfterFunc(conflictPause, a.Wake)
 }
 
 // atLimit says, if the user holds as many Mandelboxes as they may, that they do.
@@ -386,7 +421,8 @@ func (a *Assigner) atLimit(ctx context.Context, m *v1alpha1.Mandelbox) (string, 
 	for i := range others {
 		o := &others[i]
 		_, granted := a.granted[o.UID]
-		if o.UID != m.UID && o.DeletionTimestamp.IsZero() && (granted || o.Committed()) {
+		// One that is being placed anew keeps its place among its user's.
+		if o.UID != m.UID && o.DeletionTimestamp.IsZero() && (granted || o.Status.Attempt > 0) {
 			holds++
 		}
 	}
@@ -413,6 +449,11 @@ func (a *Assigner) write(ctx context.Context, r *reservation) error {
 	if err != nil {
 		for _, c := range r.claims {
 			a.fleet.Forget(r.instance.Name, c.Slot, string(c.mandelbox.UID))
+		}
+		if apierrors.IsNotFound(err) {
+			// The news of the deletion may have come before that of our last write,
+			// which then brought the host back.
+			a.forgetHost(r.instance)
 		}
 		a.back(r.claims...)
 		if apierrors.IsConflict(err) || apierrors.IsNotFound(err) || apierrors.IsInvalid(err) {

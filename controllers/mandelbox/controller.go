@@ -41,8 +41,14 @@ import (
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
-// conflictPause is how long to wait for the cache after a write met a newer version.
-const conflictPause = 20 * time.Millisecond
+const (
+	// conflictPause is how long to wait for the cache after a write met a newer version.
+	conflictPause = 20 * time.Millisecond
+	// avoidFor is how long a session isn't given the host on which its first attempt
+	// failed; after the second it is twice that. Where no other host has room, the
+	// pause may be what the host needs to recover.
+	avoidFor = 5 * time.Second
+)
 
 // Reconciler brings one session at a time to its end.
 type Reconciler struct {
@@ -72,7 +78,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.Instance{}, handler.EnqueueRequestsFromMapFunc(r.sessionsOf), builder.WithPredicates(hostMatters())).
 		WatchesRawSource(r.Wake).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 16, ReconciliationTimeout: time.Minute}).
-		Complete(reconcile.AsReconciler(r.Client, r))
+		Complete(r)
 }
 
 // hostMatters lets through what changes for the sessions of a host.
@@ -100,36 +106,54 @@ func (r *Reconciler) sessionsOf(ctx context.Context, o client.Object) []reconcil
 	return requests
 }
 
-// Observed wakes the session whose task changed in the cloud.
-func (r *Reconciler) Observed(ctx context.Context, change cloud.Change) {
+// Observed wakes the session whose task changed in the cloud, and all that hold a
+// slot in a region when it changes how far its observations can be relied on.
+func (r *Reconciler) Observed(ctx context.Context, region string, change cloud.Change) {
 	uid, _, ok := cloud.ParseStartedBy(change.StartedBy)
-	if !ok {
+	if !ok && change.Kind != cloud.SyncedChanged {
 		return
 	}
+	var options []client.ListOption
+	if ok {
+		options = append(options, client.MatchingFields{index.MandelboxByUID: uid})
+	}
 	var list v1alpha1.MandelboxList
-	if err := r.List(ctx, &list, client.MatchingFields{index.MandelboxByUID: uid}, client.UnsafeDisableDeepCopy); err != nil {
-		ctrl.LoggerFrom(ctx).Error(err, "Looking up the session of a task", "task", change.TaskARN)
+	if err := r.List(ctx, &list, append(options, client.UnsafeDisableDeepCopy)...); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Looking up the sessions of a change in the cloud", "region", region, "task", change.TaskARN)
 		return
 	}
 	for i := range list.Items {
-		r.Wake.Fire(client.ObjectKeyFromObject(&list.Items[i]))
+		if m := &list.Items[i]; ok || m.Status.Region == region && !m.Finished() {
+			r.Wake.Fire(client.ObjectKeyFromObject(m))
+		}
 	}
 }
 
 // Reconcile brings a session one step further.
-func (r *Reconciler) Reconcile(ctx context.Context, m *v1alpha1.Mandelbox) (ctrl.Result, error) {
+func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	m := &v1alpha1.Mandelbox{}
+	if err := r.Get(ctx, req.NamespacedName, m); err != nil {
+		if apierrors.IsNotFound(err) {
+			// One that never had a slot has no finalizer, and is gone at once. It leaves
+			// the queue here, after whatever reconcile may have offered it last.
+			r.Assigner.Withdraw(req.NamespacedName)
+			return ctrl.Result{}, nil
+		}
+		return ctrl.Result{}, fmt.Errorf("reading the Mandelbox: %w", err)
+	}
 	s := &scope{before: m, mandelbox: m.DeepCopy(), now: r.Clock.Now()}
 	err := r.advance(ctx, s)
-	if s.gone {
-		return ctrl.Result{}, err
+	if !s.gone {
+		setStatus(s, err)
+		err = errors.Join(settled(err), r.save(ctx, s))
 	}
-	setStatus(s, err)
-	err = errors.Join(settled(err), r.save(ctx, s))
-	if apierrors.IsConflict(err) {
+	switch {
+	case apierrors.IsConflict(err):
 		return ctrl.Result{RequeueAfter: conflictPause}, nil
-	}
-	if err != nil {
+	case err != nil:
 		return ctrl.Result{}, err
+	case s.anew != nil:
+		r.Assigner.Avoid(m.UID, m.Status.InstanceName, time.Duration(m.Status.Attempt)*avoidFor)
 	}
 	return ctrl.Result{RequeueAfter: s.requeueAfter}, nil
 }
@@ -152,10 +176,11 @@ func (r *Reconciler) advance(ctx context.Context, s *scope) error {
 		r.findHost,
 		r.hold,
 		r.findTask,
+		r.stopEarlier,
 		r.start,
 		r.enforceLimits,
 	} {
-		if err := step(ctx, s); err != nil || s.outcome != nil {
+		if err := step(ctx, s); err != nil || s.outcome != nil || s.anew != nil || s.gone {
 			return err
 		}
 	}
@@ -182,8 +207,6 @@ func settled(err error) error {
 	}
 	return err
 }
-
-var _ reconcile.ObjectReconciler[*v1alpha1.Mandelbox] = (*Reconciler)(nil)
 
 // scope carries the facts that the steps gather about one session.
 type scope struct {

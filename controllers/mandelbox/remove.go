@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
@@ -20,12 +21,16 @@ import (
 // that began later lacks was never started.
 const unseenGrace = 5 * time.Second
 
+// lostGrace is the same for a session that is ended because its task isn't listed:
+// that can't be taken back, so that reads are given more time to catch up.
+const lostGrace = time.Minute
+
 // remove stops the task of a session that is being deleted, and lets the object go
 // once the task was seen stopped. The slot is released by the Instance's
 // controller, which then finds no Mandelbox.
 func (r *Reconciler) remove(ctx context.Context, s *scope) error {
 	m := s.mandelbox
-	if m.Finished() || m.Status.Attempt == 0 {
+	if m.Finished() || m.Status.Attempt == 0 || !controllerutil.ContainsFinalizer(m, v1alpha1.MandelboxFinalizer) {
 		return r.letGo(ctx, s)
 	}
 	if region, ok := r.Regions.Get(m.Status.Region); ok {
@@ -38,7 +43,8 @@ func (r *Reconciler) remove(ctx context.Context, s *scope) error {
 	seen := false
 	for attempt := int32(1); attempt <= m.Status.Attempt; attempt++ {
 		for _, task := range s.region.Observer().TasksStartedBy(cloud.StartedBy(string(m.UID), attempt)) {
-			seen = true
+			// An earlier attempt's task says nothing of this one's.
+			seen = seen || attempt == m.Status.Attempt
 			if task.Stopped() {
 				continue
 			}
@@ -69,8 +75,7 @@ func (r *Reconciler) awaitStop(ctx context.Context, s *scope) error {
 			return err
 		}
 	}
-	if s.outcome != nil {
-		s.outcome = nil
+	if s.outcome != nil || s.anew != nil {
 		return r.letGo(ctx, s)
 	}
 	s.after(lookAgain)
@@ -80,9 +85,12 @@ func (r *Reconciler) awaitStop(ctx context.Context, s *scope) error {
 // removeWithoutRegion lets a session of a region go that does not exist any more:
 // a Region leaves only after its hosts.
 func (r *Reconciler) removeWithoutRegion(ctx context.Context, s *scope) error {
+	if s.mandelbox.Status.Region == "" {
+		return r.letGo(ctx, s) // It gave its slot back, after its task had stopped.
+	}
 	var region v1alpha1.Region
 	err := r.Live.Get(ctx, types.NamespacedName{Name: s.mandelbox.Status.Region}, &region)
-	if s.mandelbox.Status.Region == "" || apierrors.IsNotFound(err) {
+	if apierrors.IsNotFound(err) {
 		return r.letGo(ctx, s)
 	}
 	if err != nil {
@@ -94,14 +102,15 @@ func (r *Reconciler) removeWithoutRegion(ctx context.Context, s *scope) error {
 
 // letGo takes the finalizer off.
 func (r *Reconciler) letGo(ctx context.Context, s *scope) error {
+	err := r.release(ctx, s)
 	s.gone = true
-	return client.IgnoreNotFound(r.release(ctx, s))
+	return err
 }
 
 // tidy lets go of a finished session and deletes it after its time to live.
 func (r *Reconciler) tidy(ctx context.Context, s *scope) error {
-	if err := r.release(ctx, s); err != nil {
-		return client.IgnoreNotFound(err)
+	if err := r.release(ctx, s); err != nil || s.gone {
+		return err
 	}
 	m := s.mandelbox
 	if m.Spec.TTLAfterFinished == nil || m.Status.FinishedTime == nil {

@@ -18,7 +18,11 @@ import (
 	"github.com/mandelbox/mandelbox-operator/internal/status"
 )
 
-const taskHealthy = "HEALTHY"
+const (
+	taskHealthy = "HEALTHY"
+	// starting is the message while the task was asked for, or is about to be.
+	starting = "the task is being started"
+)
 
 // setStatus computes the status from the facts of the scope.
 func setStatus(s *scope, err error) {
@@ -66,7 +70,6 @@ func setAssigned(m *v1alpha1.Mandelbox, i *v1alpha1.Instance, claim v1alpha1.Cla
 	st.ObservedGeneration = ptr.To(m.Generation)
 	c := conditions(m)
 	c.Set(v1alpha1.ConditionAssigned, true, v1alpha1.ReasonAssigned, fmt.Sprintf("slot %d of Instance %s", claim.Slot, i.Name))
-	const starting = "the task is being started"
 	c.Set(v1alpha1.ConditionFinished, false, v1alpha1.ReasonStarting, starting)
 	c.Reconciling(v1alpha1.ReasonStarting, starting)
 }
@@ -105,6 +108,8 @@ func setCommitted(s *scope) {
 		const runs = "the session is running"
 		c.Set(v1alpha1.ConditionFinished, false, v1alpha1.ReasonRunning, runs)
 		c.Ready(v1alpha1.ReasonRunning, runs)
+	default:
+		c.Reconciling(v1alpha1.ReasonStarting, starting)
 	}
 }
 

@@ -94,7 +94,7 @@ func (r *Reconciler) findHost(ctx context.Context, s *scope) error {
 		err = r.Live.Get(ctx, key, i)
 	}
 	if apierrors.IsNotFound(err) {
-		s.outcome = lost(m.Status.InstanceName, "no longer exists")
+		s.loseHost("no longer exists")
 		return nil
 	}
 	if err != nil {
@@ -110,9 +110,9 @@ func (r *Reconciler) findHost(ctx context.Context, s *scope) error {
 	host, presence := s.region.Observer().Host(i.Status.Launch.Token, i.Status.Launch.Index)
 	switch {
 	case presence == cloud.Present && host.State.Gone():
-		s.outcome = lost(i.Name, "was terminated: "+host.StateReason)
+		s.loseHost("was terminated: " + host.StateReason)
 	case presence == cloud.Gone && i.Status.InstanceID != "":
-		s.outcome = lost(i.Name, "is no longer known to EC2")
+		s.loseHost("is no longer known to EC2")
 	}
 	return nil
 }
@@ -127,8 +127,10 @@ func (r *Reconciler) findRow(ctx context.Context, s *scope) error {
 	return nil
 }
 
-func lost(instance, how string) *outcome {
-	return &outcome{reason: v1alpha1.ReasonHostLost, message: fmt.Sprintf("Instance %s %s", instance, how)}
+// loseHost ends a session whose host is lost; one that wasn't running yet has lost
+// nothing by it and is placed anew.
+func (s *scope) loseHost(how string) {
+	s.fail(outcome{reason: v1alpha1.ReasonHostLost, message: fmt.Sprintf("Instance %s %s", s.mandelbox.Status.InstanceName, how)})
 }
 
 // hold puts the finalizer on, before the first call that makes something.
@@ -152,6 +154,10 @@ func (r *Reconciler) patchFinalizer(ctx context.Context, s *scope, change func(c
 	change(after, v1alpha1.MandelboxFinalizer)
 	patch := client.MergeFromWithOptions(s.before, client.MergeFromWithOptimisticLock{})
 	if err := r.Patch(ctx, after, patch); err != nil {
+		s.gone = apierrors.IsNotFound(err)
+		if s.gone {
+			return nil
+		}
 		return fmt.Errorf("writing the finalizer: %w", err)
 	}
 	// What the steps have changed so far is the status alone.
@@ -161,7 +167,9 @@ func (r *Reconciler) patchFinalizer(ctx context.Context, s *scope, change func(c
 	return nil
 }
 
-// findTask finds the task of this attempt among what was observed.
+// findTask finds the task of this attempt among what was observed. One that isn't
+// on the session's host was started under an assignment that is lost; start then
+// meets its token, and has it stopped.
 func (r *Reconciler) findTask(_ context.Context, s *scope) error {
 	if s.region == nil {
 		s.after(lookAgain)
@@ -169,12 +177,34 @@ func (r *Reconciler) findTask(_ context.Context, s *scope) error {
 	}
 	m := s.mandelbox
 	for _, task := range s.region.Observer().TasksStartedBy(cloud.StartedBy(string(m.UID), m.Status.Attempt)) {
-		if s.task == nil || s.task.Stopped() {
+		elsewhere := m.Status.RunningTime == nil && task.ContainerHostARN != s.instance.Status.ContainerInstanceARN
+		if !elsewhere && (s.task == nil || s.task.Stopped()) {
 			s.task = &task
 		}
 	}
 	if s.task != nil && s.task.Stopped() {
-		r.ended(s)
+		s.ended()
+	}
+	return nil
+}
+
+// stopEarlier stops tasks of earlier attempts, which nobody will look at again. An
+// attempt is given up only when its task has stopped or was refused; a task that
+// is still there came of a call whose answer was taken for lost.
+func (r *Reconciler) stopEarlier(ctx context.Context, s *scope) error {
+	m := s.mandelbox
+	if s.region == nil {
+		return nil
+	}
+	for attempt := int32(1); attempt < m.Status.Attempt; attempt++ {
+		for _, task := range s.region.Observer().TasksStartedBy(cloud.StartedBy(string(m.UID), attempt)) {
+			if task.Stopped() || task.DesiredStatus == cloud.TaskStopped {
+				continue
+			}
+			if err := s.region.API().StopTask(ctx, task.ARN, "Outdated: the session was placed anew"); err != nil {
+				return fmt.Errorf("stopping the task of attempt %d: %w", attempt, err)
+			}
+		}
 	}
 	return nil
 }
@@ -186,7 +216,7 @@ func (r *Reconciler) start(ctx context.Context, s *scope) error {
 	if s.task != nil || s.region == nil {
 		return nil
 	}
-	if s.now.Sub(m.Status.AssignedTime.Time) > oldIntent {
+	if m.Status.RunningTime != nil || s.now.Sub(m.Status.AssignedTime.Time) > oldIntent {
 		return r.lostTask(s)
 	}
 	if s.instance.Status.InstanceID == "" || s.instance.Status.ContainerInstanceARN == "" {
@@ -197,11 +227,14 @@ func (r *Reconciler) start(ctx context.Context, s *scope) error {
 		s.after(lookAgain)
 		return nil
 	}
+	if !gpusKnown(s) {
+		s.after(time.Second)
+		return nil
+	}
 	task, err := s.region.API().RunTask(ctx, taskRun(s))
 	switch cloud.KindOf(err) {
 	case cloud.KindNoRoom, cloud.KindHostUnavailable, cloud.KindConflict:
-		s.anew = &outcome{reason: v1alpha1.ReasonTaskFailed, message: err.Error()}
-		r.placeAnew(s)
+		s.fail(outcome{reason: v1alpha1.ReasonTaskFailed, message: err.Error()})
 		return err
 	case cloud.KindUnauthorized, cloud.KindInvalid, cloud.KindThrottled:
 		s.after(slowRetry / 10)
@@ -214,16 +247,23 @@ func (r *Reconciler) start(ctx context.Context, s *scope) error {
 	return nil
 }
 
-// lostTask ends a session whose start is so old that neither it nor its end can
-// be seen any more.
+// lostTask ends a session whose task can't be seen any more, nor how it ended: it
+// was running, or was asked for so long ago that its token may be forgotten. To
+// ask for it again could start the session twice.
 func (r *Reconciler) lostTask(s *scope) error {
-	if !s.region.Observer().TasksSynced() {
-		s.after(lookAgain)
+	m := s.mandelbox
+	last := m.Status.AssignedTime.Time
+	if m.Status.RunningTime != nil && m.Status.RunningTime.After(last) {
+		last = m.Status.RunningTime.Time
+	}
+	if s.region.Observer().TasksListedAt().Before(last.Add(lostGrace)) {
+		s.after(time.Second)
 		return nil
 	}
 	s.outcome = &outcome{
-		reason:  v1alpha1.ReasonTaskFailed,
-		message: fmt.Sprintf("no task of attempt %d is to be seen %s after it was assigned", s.mandelbox.Status.Attempt, oldIntent),
+		reason: v1alpha1.ReasonTaskFailed,
+		message: fmt.Sprintf("ECS no longer knows the task of attempt %d, which was assigned at %s",
+			m.Status.Attempt, m.Status.AssignedTime.UTC().Format(time.RFC3339)),
 	}
 	return nil
 }

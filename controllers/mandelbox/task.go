@@ -80,27 +80,37 @@ func gpusOf(s *scope) int32 {
 	return s.region.Observer().Catalog().InstanceTypes[s.instance.Status.InstanceType].GPUs
 }
 
-// ended takes in how the task stopped: as the end of the session, or of this attempt.
-func (r *Reconciler) ended(s *scope) {
-	o := outcomeOf(*s.task)
-	failedToStart := o.reason == v1alpha1.ReasonStartTimeout || o.reason == v1alpha1.ReasonTaskFailed
-	if failedToStart && s.mandelbox.Status.RunningTime == nil {
-		s.anew = &o
-		r.placeAnew(s)
-		return
-	}
-	s.outcome = &o
+// gpusKnown says whether it is known which GPUs the session's host has, where that
+// matters: right after a start of the operator EC2 may not have been asked yet.
+func gpusKnown(s *scope) bool {
+	catalog := s.region.Observer().Catalog()
+	_, known := catalog.InstanceTypes[s.instance.Status.InstanceType]
+	return known || catalog.Ready || s.row.GPU != v1alpha1.GPUShared
 }
 
-// placeAnew gives the slot back, unless the session had its attempts: then it is over.
-func (r *Reconciler) placeAnew(s *scope) {
-	if s.mandelbox.Status.Attempt >= maxAttempts {
-		s.outcome = &outcome{
-			reason:   s.anew.reason,
-			message:  fmt.Sprintf("attempt %d of %d: %s", s.mandelbox.Status.Attempt, maxAttempts, s.anew.message),
-			exitCode: s.anew.exitCode,
-		}
-		s.anew = nil
+// ended takes in how the task stopped: as the end of the session, or of this attempt.
+func (s *scope) ended() {
+	o := outcomeOf(*s.task)
+	switch o.reason {
+	case v1alpha1.ReasonStartTimeout, v1alpha1.ReasonTaskFailed, v1alpha1.ReasonHostLost:
+		s.fail(o)
+	default:
+		s.outcome = &o
+	}
+}
+
+// fail ends an attempt. A session that was running is over, and so is one that had
+// all its attempts; any other gives its slot back and is placed anew.
+func (s *scope) fail(o outcome) {
+	m := s.mandelbox
+	switch {
+	case m.Status.RunningTime != nil:
+		s.outcome = &o
+	case m.Status.Attempt >= maxAttempts:
+		o.message = fmt.Sprintf("attempt %d of %d: %s", m.Status.Attempt, maxAttempts, o.message)
+		s.outcome = &o
+	default:
+		s.anew = &o
 	}
 }
 

@@ -49,7 +49,7 @@ func Decide(req Request, cat Catalog, fleet *Fleet) Verdict {
 	var waitsFor Key
 	for _, region := range regions {
 		for _, key := range cat.offers(region, req) {
-			if host, slot, ok := fleet.Fullest(key); ok {
+			if host, slot, ok := fleet.Fullest(key, req.Avoid); ok {
 				return assigned(host, slot, key)
 			}
 			if waitsFor == (Key{}) {

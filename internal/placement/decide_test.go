@@ -49,6 +49,11 @@ func wants(hash string, regions ...string) Request {
 	return Request{Namespace: "default", Name: "box", UID: "1", ClientCommitHash: hash, Regions: regions}
 }
 
+func avoiding(host string, req Request) Request {
+	req.Avoid = host
+	return req
+}
+
 func TestDecide(t *testing.T) {
 	channel := func(name string, regions ...string) Request {
 		return Request{AMIName: name, Regions: regions}
@@ -68,6 +73,21 @@ func TestDecide(t *testing.T) {
 				openHost("old", retired("east"), 4, 0, 0, 1),
 			},
 			want: Verdict{Assigned: true, Host: "fuller", Slot: 1, Key: active("east"), Reason: v1alpha1.ReasonAssigned},
+		},
+		"another host than the one to avoid": {
+			req: avoiding("fuller", wants(newHash, "east")),
+			cat: Catalog{"east": region(stableRows())},
+			hosts: []Host{
+				openHost("empty", active("east"), 4, 0),
+				openHost("fuller", active("east"), 4, 1, 0),
+			},
+			want: Verdict{Assigned: true, Host: "empty", Slot: 0, Key: active("east"), Reason: v1alpha1.ReasonAssigned},
+		},
+		"no room but on the host to avoid": {
+			req:   avoiding("only", wants(newHash, "east")),
+			cat:   Catalog{"east": region(stableRows())},
+			hosts: []Host{openHost("only", active("east"), 4, 0)},
+			want:  Verdict{Reason: v1alpha1.ReasonNoInstanceAvailable, WaitsFor: active("east")},
 		},
 		"the first region with room": {
 			req: wants(newHash, "east", "west"),

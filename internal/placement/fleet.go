@@ -179,20 +179,26 @@ func (f *Fleet) settle(host string, slot int32, uid string, then func(*member, a
 
 // Fullest finds the open host of the key that has the fewest free slots but at
 // least one, so that empty hosts stay empty and can leave; among equals the
-// oldest, then the first by name. The slot is the lowest free one. It takes
-// nothing: Assume does.
-func (f *Fleet) Fullest(key Key) (host string, slot int32, ok bool) {
+// oldest, then the first by name. The host named by avoid is passed over. The
+// slot is the lowest free one. It takes nothing: Assume does.
+func (f *Fleet) Fullest(key Key, avoid string) (host string, slot int32, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s := f.shelves[key.Region][key]
 	if s == nil {
 		return "", 0, false
 	}
-	m, ok := s.hosts.Min()
-	if !ok {
+	var fullest *member
+	s.hosts.Ascend(func(m *member) bool {
+		if m.Name != avoid {
+			fullest = m
+		}
+		return fullest == nil
+	})
+	if fullest == nil {
 		return "", 0, false
 	}
-	return m.Name, m.lowestFree(), true
+	return fullest.Name, fullest.lowestFree(), true
 }
 
 // Free is the number of free slots on the open hosts of the key.

@@ -44,7 +44,7 @@ func closed(h Host) Host {
 
 func expectFullest(t *testing.T, f *Fleet, key Key, host string, slot int32) {
 	t.Helper()
-	gotHost, gotSlot, ok := f.Fullest(key)
+	gotHost, gotSlot, ok := f.Fullest(key, "")
 	if gotHost != host || gotSlot != slot || ok != (host != "") {
 		t.Errorf("Fullest = %q, %d, %t; want %q, %d", gotHost, gotSlot, ok, host, slot)
 	}
@@ -378,7 +378,7 @@ func randomHost(r *rand.Rand, name string, key Key) Host {
 // assumeFullest assumes the slot that Fullest names and checks that nobody had it.
 func assumeFullest(t *testing.T, f *Fleet, n *naive, key Key, uid string) {
 	t.Helper()
-	host, slot, ok := f.Fullest(key)
+	host, slot, ok := f.Fullest(key, "")
 	if !ok {
 		return
 	}
@@ -412,7 +412,7 @@ func TestNeverTwoInOneSlot(t *testing.T) {
 		go func() {
 			defer func() { done <- struct{}{} }()
 			for i := 0; ; i++ {
-				host, slot, ok := f.Fullest(stable)
+				host, slot, ok := f.Fullest(stable, "")
 				if !ok {
 					return
 				}

@@ -81,4 +81,6 @@ type Request struct {
 	Created time.Time
 	// Attempt is the number that a claim made for the request will carry.
 	Attempt int32
+	// Avoid is a host that is not to be given; empty avoids none.
+	Avoid string
 }
