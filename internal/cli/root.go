@@ -59,6 +59,8 @@ user's session, a Mandelbox, onto one of them within a moment of being asked.`,
 		SilenceUsage:  true,
 	}
 	root.AddCommand(
+		newManagerCommand(),
+		newDemoCommand(),
 		newAWSCommand(),
 		newVersionCommand(),
 	)

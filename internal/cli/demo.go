@@ -1,0 +1,36 @@
+// Copyright The Mandelbox Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mandelbox/mandelbox-operator/internal/cli/demo"
+)
+
+// newDemoCommand makes the subcommand that shows the whole line on one machine.
+func newDemoCommand() *cobra.Command {
+	var o demo.Options
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Run the whole line on this machine, and show it",
+		Long: `Start a control plane, a local AWS and the manager, apply the sample objects, and
+show how hosts boot and sessions come to run on them, until Ctrl-C. Nothing is left
+behind. etcd and kube-apiserver are taken from KUBEBUILDER_ASSETS, or from bin/k8s in
+this repository, where "make controlplane" puts them.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o.Out = cmd.OutOrStdout()
+			return demo.Run(cmd.Context(), o)
+		},
+	}
+	flags := cmd.Flags()
+	flags.BoolVar(&o.Once, "once", false, "delete a session, compare AWS with the API server, and end")
+	flags.DurationVar(&o.Timeout, "timeout", 3*time.Minute, "how long --once may take")
+	flags.StringVar(&o.AWSListen, "aws-listen", "", "address of the local AWS (default 127.0.0.1:4566, or any port if that is taken)")
+	flags.BoolVar(&o.Verbose, "verbose", false, "tell where the manager's log is")
+	return cmd
+}
