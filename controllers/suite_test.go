@@ -23,6 +23,8 @@ import (
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/transport"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -72,6 +74,8 @@ type world struct {
 	orphanGrace time.Duration
 	// grace is how long AWS's reads may lag behind its writes; 1s by default.
 	grace time.Duration
+	// wrap stands between the manager and the API server; nothing does by default.
+	wrap transport.WrapperFunc
 
 	stop func()
 }
@@ -120,7 +124,11 @@ func (w *world) awsConfig(region string) awssdk.Config {
 func (w *world) startManager() {
 	GinkgoHelper()
 	ctx, cancel := context.WithCancel(context.Background())
-	mgr, err := controllers.NewManager(ctx, plane.Config(), controllers.Options{
+	config := rest.CopyConfig(plane.Config())
+	if w.wrap != nil {
+		config.Wrap(w.wrap)
+	}
+	mgr, err := controllers.NewManager(ctx, config, controllers.Options{
 		ClusterID: clusterID, Cloud: w.provider(), MandelboxesPerUser: w.perUser,
 		OrphanGrace: w.orphanGrace, OrphanInterval: 100 * time.Millisecond,
 		Observer:       cloud.ObserverOptions{ListInterval: 200 * time.Millisecond, HotInterval: 20 * time.Millisecond, GracePeriod: cmp.Or(w.grace, time.Second)},
