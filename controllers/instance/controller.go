@@ -63,6 +63,7 @@ type Reconciler struct {
 
 // SetupWithManager starts the controller and the Launcher with the manager.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	r.Launcher.Live = r.Live
 	if err := mgr.Add(r.Launcher); err != nil {
 		return fmt.Errorf("adding the launcher: %w", err)
 	}
@@ -175,13 +176,18 @@ func (r *Reconciler) advance(ctx context.Context, s *scope) error {
 	return nil
 }
 
-// save writes the status if it changed. Claims are never part of this write: they
-// are written where they are released, and by the Mandelbox controller.
+// save writes the status if it changed, and then orders the launch, whose intent
+// goes on top of it. Claims are never part of this write: they are written where
+// they are released, and by the Mandelbox controller.
 func (r *Reconciler) save(ctx context.Context, s *scope) error {
 	if err := status.Patch(ctx, r.Client, s.before, s.instance, false); err != nil {
 		return client.IgnoreNotFound(err)
 	}
 	r.tell(s)
+	if s.order != nil {
+		s.order.instance = s.instance
+		r.Launcher.Ask(*s.order)
+	}
 	return nil
 }
 

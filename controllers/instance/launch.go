@@ -54,10 +54,11 @@ func (r *Reconciler) launch(_ context.Context, s *scope) error {
 		s.after(next)
 		return nil
 	}
-	s.refusal = r.Launcher.Ask(order{instance: s.before, cloud: s.cloud, plan: plan})
 	if s.refusal != nil && s.refusal.until.After(s.now) {
 		s.after(s.refusal.until.Sub(s.now))
+		return nil
 	}
+	s.order = &order{cloud: s.cloud, plan: plan}
 	return nil
 }
 

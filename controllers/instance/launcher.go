@@ -70,7 +70,9 @@ type refusal struct {
 // for a host that has an intent already is called for under the token of that.
 type Launcher struct {
 	Client client.Client
-	Clock  clock.WithTicker
+	// Live reads past the cache; the Reconciler's by default.
+	Live  client.Reader
+	Clock clock.WithTicker
 	// Wake is fired for the hosts of a launch when it was answered.
 	Wake *trigger.Trigger
 
@@ -128,25 +130,18 @@ func (l *Launcher) Start(ctx context.Context) error {
 	}
 }
 
-// Ask orders the launch of a host, unless the last refusal is too fresh to ask
-// again. It returns that refusal, or nil if there was none.
-func (l *Launcher) Ask(o order) *refusal {
+// Ask orders the launch of a host, unless one is under way.
+func (l *Launcher) Ask(o order) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	uid := o.instance.UID
-	var last *refusal
-	if refused, ok := l.refusals[uid]; ok {
-		last = &refused
+	if l.busy[o.instance.UID] {
+		return
 	}
-	if l.busy[uid] || last != nil && l.Clock.Now().Before(last.until) {
-		return last
-	}
-	l.orders[uid] = o
+	l.orders[o.instance.UID] = o
 	select {
 	case l.wake <- struct{}{}:
 	default:
 	}
-	return last
 }
 
 // Last returns the host's last refusal, nil if there was none since it was
@@ -216,13 +211,13 @@ func (l *Launcher) refused(i *v1alpha1.Instance) bool {
 // launch carries out one group: intents first, then the call.
 func (l *Launcher) launch(ctx context.Context, group []order) error {
 	defer l.done(group)
-	intended := group
+	confirm := l.stillIntended
 	if first := group[0]; first.instance.Status.Launch == nil || l.Refused(first.instance) {
-		var err error
-		intended, err = l.intend(ctx, group)
-		if err != nil || len(intended) == 0 {
-			return err
-		}
+		confirm = l.intend
+	}
+	intended, err := confirm(ctx, group)
+	if err != nil || len(intended) == 0 {
+		return err
 	}
 	intent := intended[0].instance.Status.Launch
 	request := intended[0].plan.launch
@@ -236,6 +231,24 @@ func (l *Launcher) launch(ctx context.Context, group []order) error {
 		return fmt.Errorf("launching %d hosts of %s: %w", len(intended), request.InstanceType, err)
 	}
 	return nil
+}
+
+// stillIntended returns the orders whose intent is the newest there is. The cache
+// may show one that was given up since: a call under its token could launch a
+// second host.
+func (l *Launcher) stillIntended(ctx context.Context, group []order) ([]order, error) {
+	var current []order
+	for _, o := range group {
+		live := &v1alpha1.Instance{}
+		err := l.Live.Get(ctx, client.ObjectKeyFromObject(o.instance), live)
+		if client.IgnoreNotFound(err) != nil {
+			return nil, fmt.Errorf("reading the intent of %s: %w", o.instance.Name, err)
+		}
+		if err == nil && live.UID == o.instance.UID && live.DeletionTimestamp.IsZero() && live.LaunchKey() == o.instance.LaunchKey() {
+			current = append(current, o)
+		}
+	}
+	return current, nil
 }
 
 // intend writes the intent on every host of a group, under a token that was never
@@ -326,7 +339,6 @@ func (l *Launcher) answered(group []order, request cloud.Launch, hosts []cloud.H
 		switch {
 		case err == nil && given[o.instance.Status.Launch.Index]:
 			delete(l.refusals, uid)
-			delete(l.spent, uid)
 		case err == nil:
 			l.spent[uid] = request.Token
 			l.refusals[uid] = refusal{err: &cloud.Error{

@@ -48,6 +48,8 @@ type scope struct {
 	warm        bool
 	warmReason  string
 	warmMessage string
+	// order is what the Launcher is asked for; nil for nothing.
+	order *order
 	// refusal is why the last launch was refused; nil if it wasn't.
 	refusal *refusal
 	// expired is why the host is given up; empty if it isn't.

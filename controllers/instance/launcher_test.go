@@ -1,0 +1,200 @@
+// Copyright The Mandelbox Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package instance
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	clocktesting "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
+	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
+	"github.com/mandelbox/mandelbox-operator/controllers/trigger"
+	"github.com/mandelbox/mandelbox-operator/internal/cloud"
+)
+
+// launchAPI answers each launch with the next of its answers, and keeps the tokens.
+type launchAPI struct {
+	cloud.API
+	answers []error
+	tokens  []string
+}
+
+func (a *launchAPI) Open(context.Context, cloud.Target) (cloud.API, error) { return a, nil }
+
+func (a *launchAPI) LaunchHosts(_ context.Context, launch cloud.Launch) ([]cloud.Host, error) {
+	err := a.answers[len(a.tokens)]
+	a.tokens = append(a.tokens, launch.Token)
+	if err != nil {
+		return nil, err
+	}
+	return []cloud.Host{{InstanceID: "i-1", Token: launch.Token, Index: 0, State: cloud.HostPending}}, nil
+}
+
+// bench is a Launcher on an API server in memory, with one Instance to launch.
+type bench struct {
+	*Launcher
+	api    *launchAPI
+	clock  *clocktesting.FakeClock
+	region *cloud.Region
+	key    types.NamespacedName
+}
+
+func newBench(t *testing.T, answers ...error) *bench {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	i := &v1alpha1.Instance{ObjectMeta: metav1.ObjectMeta{Name: "host-1-0", UID: "uid-1"}}
+	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(i).WithStatusSubresource(i).Build()
+	api := &launchAPI{answers: answers}
+	region, err := cloud.NewRegions(api, cloud.ObserverOptions{}).Ensure(t.Context(), cloud.Target{Region: "here"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	clk := clocktesting.NewFakeClock(time.Unix(1_800_000_000, 0))
+	l := NewLauncher(c, clk, &trigger.Trigger{})
+	l.Live = c
+	return &bench{Launcher: l, api: api, clock: clk, region: region, key: client.ObjectKeyFromObject(i)}
+}
+
+func (b *bench) read(t *testing.T) *v1alpha1.Instance {
+	t.Helper()
+	i := &v1alpha1.Instance{}
+	if err := b.Live.Get(t.Context(), b.key, i); err != nil {
+		t.Fatal(err)
+	}
+	return i
+}
+
+// launchFrom orders and carries out a launch from that version of the Instance.
+func (b *bench) launchFrom(t *testing.T, i *v1alpha1.Instance) {
+	t.Helper()
+	b.Ask(order{instance: i, cloud: b.region, plan: plan{launch: cloud.Launch{InstanceType: "m", SubnetID: "s", Tags: map[string]string{}}, hash: "h", userDataHash: "u"}})
+	for _, group := range b.gather() {
+		if err := b.launch(t.Context(), group); err != nil {
+			t.Logf("launch: %v", err)
+		}
+	}
+}
+
+func answer(kind cloud.Kind) error {
+	return &cloud.Error{Op: "RunInstances", Kind: kind, Err: errors.New("answered")}
+}
+
+func TestLauncherTakesANewTokenOnlyAfterADefiniteRefusalOfTheLast(t *testing.T) {
+	capacity, lost, throttled := answer(cloud.KindCapacity), answer(cloud.KindUnknown), answer(cloud.KindThrottled)
+	for name, c := range map[string]struct {
+		answers []error
+		// tokens numbers the tokens in the order of their first use.
+		tokens []int
+	}{
+		"launched at once":                        {[]error{nil}, []int{0}},
+		"a lost answer":                           {[]error{lost, nil}, []int{0, 0}},
+		"throttled":                               {[]error{throttled, throttled, nil}, []int{0, 0, 0}},
+		"no room, then room":                      {[]error{capacity, nil}, []int{0, 1}},
+		"a lost answer after a refusal":           {[]error{capacity, lost, nil}, []int{0, 1, 1}},
+		"refused, lost, refused, lost":            {[]error{capacity, lost, capacity, lost, nil}, []int{0, 1, 1, 2, 2}},
+		"a token whose hosts are gone already":    {[]error{answer(cloud.KindTokenSpent), nil}, []int{0, 1}},
+		"parameters that don't fit a known token": {[]error{answer(cloud.KindConflict), nil}, []int{0, 0}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, c.answers...)
+			for range c.answers {
+				b.launchFrom(t, b.read(t))
+			}
+			numbers := map[string]int{}
+			for n, token := range b.api.tokens {
+				if _, known := numbers[token]; !known {
+					numbers[token] = len(numbers)
+				}
+				if numbers[token] != c.tokens[n] {
+					t.Errorf("call %d used token %d, want %d", n, numbers[token], c.tokens[n])
+				}
+			}
+			if len(b.api.tokens) != len(c.tokens) {
+				t.Errorf("%d calls, want %d", len(b.api.tokens), len(c.tokens))
+			}
+			if b.read(t).Status.Launch.Token != b.api.tokens[len(b.api.tokens)-1] {
+				t.Error("the Instance does not have the token that it was called for with")
+			}
+		})
+	}
+}
+
+func TestLauncherNeverCallsByAStaleVersion(t *testing.T) {
+	for name, c := range map[string]struct {
+		// answers come before the stale version is tried.
+		answers []error
+		// stale is how many launches the version is behind.
+		stale int
+	}{
+		"that has no intent yet":         {[]error{nil}, 1},
+		"whose intent was refused":       {[]error{answer(cloud.KindCapacity), nil}, 1},
+		"whose intent is two behind":     {[]error{answer(cloud.KindCapacity), answer(cloud.KindCapacity), nil}, 2},
+		"that has none, two intents ago": {[]error{answer(cloud.KindCapacity), nil}, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, c.answers...)
+			versions := []*v1alpha1.Instance{b.read(t)}
+			for range c.answers {
+				b.launchFrom(t, b.read(t))
+				versions = append(versions, b.read(t))
+			}
+			b.launchFrom(t, versions[len(versions)-1-c.stale])
+			if len(b.api.tokens) != len(c.answers) {
+				t.Errorf("%d calls, want %d: the stale version was called for", len(b.api.tokens), len(c.answers))
+			}
+		})
+	}
+}
+
+func TestLauncherPausesLongerAfterEachCallThatProvedNothing(t *testing.T) {
+	lost := answer(cloud.KindUnknown)
+	b := newBench(t, lost, lost, lost, lost, lost, lost, lost, nil)
+	var pauses []time.Duration
+	for range 7 {
+		b.launchFrom(t, b.read(t))
+		last, busy := b.Last("uid-1")
+		if busy {
+			t.Fatal("still busy")
+		}
+		pauses = append(pauses, last.until.Sub(b.clock.Now()))
+	}
+	for n, want := range []time.Duration{1, 2, 4, 8, 16, 30, 30} {
+		if pauses[n] != want*time.Second {
+			t.Errorf("pause %d is %s, want %s", n, pauses[n], want*time.Second)
+		}
+	}
+	b.launchFrom(t, b.read(t))
+	if last, _ := b.Last("uid-1"); last != nil {
+		t.Errorf("after a launch the last refusal is %v, want none", last.err)
+	}
+}
+
+func TestLauncherCancelsOnlyWhatIsNotUnderWay(t *testing.T) {
+	b := newBench(t, nil)
+	i := b.read(t)
+	o := order{instance: i, cloud: b.region, plan: plan{hash: "h", userDataHash: "u"}}
+	b.Ask(o)
+	if !b.Cancel(i.UID) {
+		t.Error("an order that waits was not cancelled")
+	}
+	if groups := b.gather(); len(groups) != 0 {
+		t.Errorf("a cancelled order was gathered: %d groups", len(groups))
+	}
+	b.Ask(o)
+	b.gather()
+	if b.Cancel(i.UID) {
+		t.Error("an order under way was cancelled")
+	}
+}
