@@ -131,25 +131,25 @@ func (f *fleet) claims(host string, session types.UID) bool {
 
 // invitation says how to look around, and what to try.
 func (d *demo) invitation() []string {
-	lines := []string{
-		"", "In another terminal:", "",
-		"  export KUBECONFIG=" + d.plane.KubeconfigPath(),
-	}
+	region, channel := d.samples.regions[0], d.samples.channels[0]
+	lines := []string{"", "In another terminal:", "", "  export KUBECONFIG=" + d.plane.KubeconfigPath()}
 	if kubectl := d.plane.KubectlPath(); isFile(kubectl) {
 		lines = append(lines, "  export PATH="+filepath.Dir(kubectl)+":$PATH")
 	}
-	region := d.samples.regions[0]
 	return append(lines,
 		"  export AWS_ENDPOINT_URL="+d.aws.url+" AWS_REGION="+region.AWSRegion(),
 		"  export AWS_ACCESS_KEY_ID="+credential+" AWS_SECRET_ACCESS_KEY="+credential,
-		"", "The same hosts and tasks from both sides:", "",
+		"", "The same hosts and tasks, seen from both sides:", "",
 		"  kubectl get mbi,mbx -A",
 		"  aws ec2 describe-instances --query 'Reservations[].Instances[].[InstanceId,State.Name]' --output text",
 		"  aws ecs list-tasks --cluster "+region.Spec.ECSCluster,
-		"", "Worth trying, with an eye on this table:", "",
-		"  kubectl delete mandelbox -n team-a ada    # its task stops, its slot is free again",
-		`  kubectl patch region `+region.Name+` --type merge -p '{"spec":{"capacity":{"desiredFreeMandelboxes":12}}}'    # another host boots`,
-		`  kubectl patch ami `+d.samples.channels[0].Name+` --type merge -p '{"spec":{"clientCommitHash":"5e8d0b2f6a91"}}'    # the next release warms up, then takes over`,
+		"", "Three things worth trying, with an eye on this table:", "",
+		"  # A session ends: its task is stopped, and its slot is free again.",
+		"  kubectl delete mandelbox -n team-a ada",
+		"  # More warm room: another host boots.",
+		"  kubectl patch region "+region.Name+` --type merge -p '{"spec":{"capacity":{"desiredFreeMandelboxes":12}}}'`,
+		"  # The next release: its hosts warm up, it takes over, and the old ones leave as their sessions end.",
+		"  kubectl patch ami "+channel.Name+` --type merge -p '{"spec":{"clientCommitHash":"5e8d0b2f6a91"}}'`,
 		"", "Ctrl-C ends the demo.",
 	)
 }

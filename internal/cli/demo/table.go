@@ -50,7 +50,7 @@ type cell struct{ text, colour string }
 
 // lines draws the table.
 func (v view) lines(colours bool) []string {
-	grid := [][]cell{titles("HOST", "REGION", "PHASE", "TYPE", "SLOTS", "REASON", "TIME")}
+	grid := [][]cell{titles("HOST", "REGION", "PHASE", "TYPE", "SLOTS", "REASON", "ELAPSED")}
 	for _, h := range v.hosts {
 		grid = append(grid, []cell{
 			{text: h.name}, {text: h.region}, {h.phase, phaseColour(h.phase)}, {text: orDash(h.instanceType)},
@@ -58,7 +58,7 @@ func (v view) lines(colours bool) []string {
 		})
 	}
 	lines := append([]string{""}, aligned(grid, colours)...)
-	grid = [][]cell{titles("SESSION", "PHASE", "REASON", "INSTANCE", "ADDRESS", "TIME")}
+	grid = [][]cell{titles("SESSION", "PHASE", "REASON", "INSTANCE", "ADDRESS", "ELAPSED")}
 	for _, s := range v.sessions {
 		grid = append(grid, []cell{
 			{text: s.name}, {s.phase, phaseColour(s.phase)}, {text: orDash(s.reason)},
