@@ -1,0 +1,134 @@
+// Copyright The Mandelbox Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package checker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
+)
+
+const (
+	// watchTimeout is when the API server ends a watch, in seconds: often enough
+	// that to continue one is nothing special.
+	watchTimeout = 45
+	// resumePause is the time before a watch that could not be begun is tried again.
+	resumePause = 100 * time.Millisecond
+)
+
+// Follow lists each of the four kinds once and passes on what is there, and then
+// every version from exactly there on, until ctx is done. A watch that ends is
+// continued from the last version seen and never from a new list, so that no
+// version is passed over; it is an error if the API server can't do that any more.
+func Follow(ctx context.Context, c client.WithWatch, out chan<- Version) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	kinds := []func() client.ObjectList{
+		func() client.ObjectList { return &v1alpha1.MandelboxList{} },
+		func() client.ObjectList { return &v1alpha1.InstanceList{} },
+		func() client.ObjectList { return &v1alpha1.AMIList{} },
+		func() client.ObjectList { return &v1alpha1.RegionList{} },
+	}
+	ended := make(chan error, len(kinds))
+	for _, newList := range kinds {
+		go func() { ended <- followKind(ctx, c, newList, out) }()
+	}
+	var errs []error
+	for range kinds {
+		if err := <-ended; err != nil {
+			errs = append(errs, err)
+			cancel()
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func followKind(ctx context.Context, c client.WithWatch, newList func() client.ObjectList, out chan<- Version) error {
+	list := newList()
+	if err := c.List(ctx, list); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return fmt.Errorf("listing %T: %w", list, err)
+	}
+	err := meta.EachListItem(list, func(item runtime.Object) error {
+		object, ok := item.(client.Object)
+		if !ok {
+			return fmt.Errorf("%T is no object", item)
+		}
+		return send(ctx, out, Version{Object: object})
+	})
+	if err != nil {
+		return err
+	}
+	at := list.GetResourceVersion()
+	for ctx.Err() == nil {
+		if at, err = followFrom(ctx, c, newList(), at, out); err != nil {
+			return fmt.Errorf("watching %T from version %s: %w", list, at, err)
+		}
+	}
+	return nil
+}
+
+// followFrom watches from a version until the watch ends, and returns the last
+// version seen.
+func followFrom(ctx context.Context, c client.WithWatch, list client.ObjectList, at string, out chan<- Version) (string, error) {
+	timeout := int64(watchTimeout)
+	w, err := c.Watch(ctx, list, &client.ListOptions{Raw: &metav1.ListOptions{
+		ResourceVersion: at, AllowWatchBookmarks: true, TimeoutSeconds: &timeout,
+	}})
+	switch {
+	case ctx.Err() != nil:
+		return at, nil
+	case apierrors.IsResourceExpired(err), apierrors.IsGone(err):
+		return at, fmt.Errorf("versions were missed: %w", err)
+	case err != nil:
+		select {
+		case <-ctx.Done():
+		case <-time.After(resumePause):
+		}
+		return at, nil
+	}
+	defer w.Stop()
+	for event := range w.ResultChan() {
+		if event.Type == watch.Error {
+			err := apierrors.FromObject(event.Object)
+			if apierrors.IsResourceExpired(err) || apierrors.IsGone(err) {
+				return at, fmt.Errorf("versions were missed: %w", err)
+			}
+			return at, nil // Any other end of a watch is continued.
+		}
+		object, ok := event.Object.(client.Object)
+		if !ok {
+			return at, fmt.Errorf("%T is no object", event.Object)
+		}
+		at = object.GetResourceVersion()
+		if event.Type == watch.Bookmark {
+			continue
+		}
+		if err := send(ctx, out, Version{Object: object, Deleted: event.Type == watch.Deleted}); err != nil {
+			return at, nil
+		}
+	}
+	return at, nil
+}
+
+func send(ctx context.Context, out chan<- Version, v Version) error {
+	select {
+	case out <- v:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
