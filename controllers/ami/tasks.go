@@ -21,15 +21,23 @@ import (
 // parallelRegions bounds how many regions one AMI speaks to at a time.
 const parallelRegions = 8
 
-// findImages stalls an AMI whose image EC2 doesn't know, as far as the catalogue
-// of its region was asked for it. The active release is left to serve.
+// findImages stalls an AMI whose image EC2 doesn't know. A release on its way
+// waits until the catalogue of each region, which the Region controller asks, has
+// been asked for its image; the active release is left to serve.
 func (r *Reconciler) findImages(_ context.Context, s *scope) error {
+	revision := s.ami.Revision(s.wanted)
+	warming := revision != nil && revision.State == v1alpha1.RevisionWarming
 	var missing []string
 	for _, image := range s.ami.Spec.Images {
 		catalog := s.regions[image.Region].catalog
 		asked := catalog.Ready && catalog.ImagesErr == nil && slices.Contains(catalog.Wants.Images, image.ImageID)
-		if _, known := catalog.Images[image.ImageID]; asked && !known {
+		_, known := catalog.Images[image.ImageID]
+		switch {
+		case known:
+		case asked:
 			missing = append(missing, fmt.Sprintf("%s in %s", image.ImageID, image.Region))
+		case warming:
+			s.waiting[image.Region] = fmt.Sprintf("EC2 has not answered for image %s yet", image.ImageID)
 		}
 	}
 	if len(missing) == 0 {

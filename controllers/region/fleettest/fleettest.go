@@ -72,6 +72,7 @@ func Start(register func(ctrl.Manager, *cloud.Regions) error) *Fleet {
 	ginkgo.GinkgoHelper()
 	log.SetLogger(ginkgo.GinkgoLogr)
 	gomega.SetDefaultEventuallyTimeout(Timeout)
+	gomega.EnforceDefaultTimeoutsWhenUsingContexts()
 	gomega.SetDefaultEventuallyPollingInterval(Polling)
 	plane, err := controlplane.Start(context.Background(), controlplane.Options{
 		CRDPaths: []string{filepath.Join("..", "..", "config", "crd", "bases")},
