@@ -5,44 +5,41 @@ package aws
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/smithy-go/middleware"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/mandelbox/mandelbox-operator/internal/cloud"
+	telemetry "github.com/mandelbox/mandelbox-operator/internal/metrics"
 )
 
 // metrics measures the calls to AWS; nil measures nothing.
 type metrics struct {
-	duration *prometheus.HistogramVec
+	duration  *prometheus.HistogramVec
+	throttled *prometheus.CounterVec
 }
 
 func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 	if registerer == nil {
 		return nil, nil
 	}
-	duration := prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name:    "mandelbox_aws_request_duration_seconds",
-		Help:    "How long calls to AWS take, their retries included, by service, operation, AWS region and the code of the error, if any.",
-		Buckets: prometheus.ExponentialBuckets(0.01, 2.5, 9),
-	}, []string{"service", "operation", "region", "code"})
-	if err := registerer.Register(duration); err != nil {
-		known, ok := errors.AsType[prometheus.AlreadyRegisteredError](err)
-		if !ok {
-			return nil, fmt.Errorf("registering the metrics of calls to AWS: %w", err)
-		}
-		existing, ok := known.ExistingCollector.(*prometheus.HistogramVec)
-		if !ok {
-			return nil, fmt.Errorf("registering the metrics of calls to AWS: %w", err)
-		}
-		duration = existing
+	duration, err := telemetry.Register(registerer, telemetry.AWSRequestDuration.NewHistogram())
+	if err != nil {
+		return nil, err
 	}
-	return &metrics{duration: duration}, nil
+	throttled, err := telemetry.Register(registerer, telemetry.AWSThrottled.NewCounter())
+	if err != nil {
+		return nil, err
+	}
+	return &metrics{duration: duration, throttled: throttled}, nil
 }
 
-// middleware measures each call as its caller sees it.
+// middleware measures each call as its caller sees it, and counts the attempts of
+// it that were throttled.
 func (m *metrics) middleware(region string) func(*middleware.Stack) error {
 	return func(stack *middleware.Stack) error {
 		if m == nil {
@@ -58,6 +55,29 @@ func (m *metrics) middleware(region string) func(*middleware.Stack) error {
 			return out, metadata, err
 		}
 		// After the SDK's own first step, which says what operation it is.
-		return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("MeasureCall", measure), middleware.After)
+		if err := stack.Initialize.Add(middleware.InitializeMiddlewareFunc("MeasureCall", measure), middleware.After); err != nil {
+			return fmt.Errorf("adding the measurement of calls: %w", err)
+		}
+		attempt := middleware.FinalizeMiddlewareFunc("CountThrottled", m.countThrottled(region))
+		if err := stack.Finalize.Insert(attempt, (*retry.Attempt)(nil).ID(), middleware.After); err != nil {
+			return fmt.Errorf("adding the count of throttled attempts: %w", err)
+		}
+		return nil
+	}
+}
+
+// countThrottled sees each attempt by itself: what follows the SDK's retries in
+// the stack is called once for each.
+func (m *metrics) countThrottled(region string) func(context.Context, middleware.FinalizeInput, middleware.FinalizeHandler) (
+	middleware.FinalizeOutput, middleware.Metadata, error,
+) {
+	return func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (
+		middleware.FinalizeOutput, middleware.Metadata, error,
+	) {
+		out, metadata, err := next.HandleFinalize(ctx, in)
+		if err != nil && kindOf(err) == cloud.KindThrottled {
+			m.throttled.WithLabelValues(awsmiddleware.GetServiceID(ctx), awsmiddleware.GetOperationName(ctx), region).Inc()
+		}
+		return out, metadata, err
 	}
 }
