@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -24,6 +25,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
@@ -36,8 +38,10 @@ import (
 	"github.com/mandelbox/mandelbox-operator/controllers/mandelbox"
 	"github.com/mandelbox/mandelbox-operator/controllers/orphan"
 	"github.com/mandelbox/mandelbox-operator/controllers/region"
+	"github.com/mandelbox/mandelbox-operator/controllers/region/census"
 	"github.com/mandelbox/mandelbox-operator/controllers/trigger"
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
+	"github.com/mandelbox/mandelbox-operator/internal/metrics"
 	"github.com/mandelbox/mandelbox-operator/internal/schema"
 	"github.com/mandelbox/mandelbox-operator/internal/webhook"
 )
@@ -75,6 +79,9 @@ type Options struct {
 	LeaderElectionNamespace string
 	// MetricsAddress serves metrics over TLS to those who may read them; "0" is off.
 	MetricsAddress string
+	// Metrics takes the operator's own metrics; by default the registry that the
+	// manager serves. Managers that lead at the same time in one process need one each.
+	Metrics prometheus.Registerer
 	// ProbeAddress serves /healthz and /readyz; "0" is off.
 	ProbeAddress string
 	// Webhooks serves the admission webhooks; nil is off.
@@ -185,12 +192,17 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if err := mgr.Add(regions); err != nil {
 		return fmt.Errorf("adding the regions: %w", err)
 	}
+	counts, err := addMetrics(mgr, o.Metrics)
+	if err != nil {
+		return err
+	}
 	events := mgr.GetEventRecorder("mandelbox-operator")
 	sessionChanges, hostChanges, demandChanges := &trigger.Trigger{}, &trigger.Trigger{}, &trigger.Trigger{}
 
 	assigner := mandelbox.NewAssigner()
 	assigner.Client, assigner.Live, assigner.Cache, assigner.Clock = mgr.GetClient(), mgr.GetAPIReader(), mgr.GetCache(), clock.RealClock{}
 	assigner.PerUser, assigner.Verdicts, assigner.Demands = o.MandelboxesPerUser, sessionChanges, demandChanges
+	assigner.Counts = counts
 
 	sessions := &mandelbox.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Regions: regions, Assigner: assigner,
@@ -201,6 +213,7 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		Launcher: instance.NewLauncher(mgr.GetClient(), clock.RealClock{}, hostChanges),
 		Events:   events, Clock: clock.RealClock{}, Wake: hostChanges,
 	}
+	hosts.Launcher.Counts = counts
 	places := &region.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Regions: regions, ClusterID: o.ClusterID,
 		Events: events, Clock: clock.RealClock{}, Demand: assigner, Changes: demandChanges,
@@ -211,7 +224,7 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	}
 	sweeper := &orphan.Sweeper{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Regions: regions, Events: events, Clock: clock.RealClock{},
-		Grace: o.OrphanGrace, Interval: o.OrphanInterval, DryRun: o.OrphansDryRun,
+		Grace: o.OrphanGrace, Interval: o.OrphanInterval, DryRun: o.OrphansDryRun, Counts: counts,
 	}
 	if err := mgr.Add(sweeper); err != nil {
 		return fmt.Errorf("adding the search for orphans: %w", err)
@@ -228,6 +241,29 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		}
 	}
 	return nil
+}
+
+// addMetrics has the manager report while it leads, and returns what controllers
+// count with.
+func addMetrics(mgr ctrl.Manager, registry prometheus.Registerer) (*metrics.Counts, error) {
+	if registry == nil {
+		registry = ctrlmetrics.Registry
+	}
+	counts, err := metrics.NewCounts(registry)
+	if err != nil {
+		return nil, err
+	}
+	err = mgr.Add(&metrics.Reporter{
+		Registry: registry, Counts: counts, Cache: mgr.GetCache(), Clock: clock.RealClock{},
+		DesiredFree: func(a *v1alpha1.AMI, r *v1alpha1.Region) int32 {
+			free, _ := census.Desired(a, r)
+			return free
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("adding the metrics: %w", err)
+	}
+	return counts, nil
 }
 
 // addWebhooks serves the webhooks, and says ready once they have their certificate.

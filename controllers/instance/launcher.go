@@ -22,6 +22,7 @@ import (
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
 	"github.com/mandelbox/mandelbox-operator/controllers/trigger"
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
+	"github.com/mandelbox/mandelbox-operator/internal/metrics"
 	"github.com/mandelbox/mandelbox-operator/internal/status"
 )
 
@@ -75,6 +76,8 @@ type Launcher struct {
 	Clock clock.WithTicker
 	// Wake is fired for the hosts of a launch when it was answered.
 	Wake *trigger.Trigger
+	// Counts are told of hosts that EC2 did not give; nil for none.
+	Counts *metrics.Counts
 
 	mu       sync.Mutex
 	orders   map[types.UID]order
@@ -352,6 +355,9 @@ func (l *Launcher) answered(group []order, request cloud.Launch, hosts []cloud.H
 			last := l.refusals[uid].uncertain
 			pause := min(time.Second<<min(last, 10), maxUncertainPause)
 			l.refusals[uid] = refusal{err: err, until: now.Add(pause), uncertain: last + 1}
+		}
+		if refused, ok := l.refusals[uid]; ok {
+			l.Counts.LaunchRefused(o.instance, refusalReason(&refused))
 		}
 	}
 }

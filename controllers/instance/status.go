@@ -273,6 +273,7 @@ func (r *Reconciler) tell(s *scope) {
 		r.Events.Eventf(s.instance, nil, corev1.EventTypeWarning, refusalReason(s.refusal), "Launch", "%s", s.refusal.err.Error())
 	}
 	if s.expired != "" {
+		r.Launcher.Counts.HostGivenUp(s.instance, s.expired)
 		r.Events.Eventf(s.instance, nil, corev1.EventTypeWarning, s.expired, "GiveUp", "%s", s.expiredMessage)
 	}
 	if before.Phase == after.Phase {

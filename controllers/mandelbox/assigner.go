@@ -21,6 +21,7 @@ import (
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
 	"github.com/mandelbox/mandelbox-operator/controllers/trigger"
+	"github.com/mandelbox/mandelbox-operator/internal/metrics"
 	"github.com/mandelbox/mandelbox-operator/internal/placement"
 )
 
@@ -47,6 +48,8 @@ type Assigner struct {
 	Verdicts *trigger.Trigger
 	// Demands wakes the controller of a region whose demand changed.
 	Demands *trigger.Trigger
+	// Counts are told of reservations that lost; nil for none.
+	Counts *metrics.Counts
 
 	fleet *placement.Fleet
 	wake  chan struct{}
@@ -457,6 +460,7 @@ func (a *Assigner) write(ctx context.Context, r *reservation) error {
 		}
 		a.back(r.claims...)
 		if apierrors.IsConflict(err) || apierrors.IsNotFound(err) || apierrors.IsInvalid(err) {
+			a.Counts.ReservationConflict(r.instance)
 			return nil // The host has changed; the next pass decides anew.
 		}
 		return fmt.Errorf("reserving %d slots of %s: %w", len(r.claims), r.instance.Name, err)

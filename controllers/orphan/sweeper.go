@@ -30,6 +30,7 @@ import (
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
+	"github.com/mandelbox/mandelbox-operator/internal/metrics"
 )
 
 // Defaults of the Sweeper.
@@ -60,6 +61,8 @@ type Sweeper struct {
 	Grace, Interval time.Duration
 	// DryRun reports orphans and removes none.
 	DryRun bool
+	// Counts are told of orphans found and removed; nil for none.
+	Counts *metrics.Counts
 
 	mu sync.Mutex
 	// seen is when each orphan, by its AWS id, was seen first, and told which
@@ -126,6 +129,7 @@ func (s *Sweeper) sweepRegion(ctx context.Context, region *v1alpha1.Region, open
 		return fmt.Errorf("listing Instances live: %w", err)
 	}
 	orphans, fleet := unowned(hosts, instances.Items, open.Target())
+	s.Counts.OrphansFound(region.Name, metrics.OrphanHost, len(orphans))
 	due := s.due(region.Name, orphans)
 	var errs []error
 	if len(due) > 0 {
@@ -233,6 +237,7 @@ func (s *Sweeper) removeHost(ctx context.Context, region *v1alpha1.Region, open 
 	if err := open.API().TerminateHost(ctx, host.InstanceID); err != nil {
 		return fmt.Errorf("terminating orphan %s: %w", host.InstanceID, err)
 	}
+	s.Counts.OrphanRemoved(region.Name, metrics.OrphanHost)
 	return nil
 }
 

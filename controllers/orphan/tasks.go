@@ -12,6 +12,7 @@ import (
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
+	"github.com/mandelbox/mandelbox-operator/internal/metrics"
 )
 
 // stopTasks stops the tasks of sessions that do not exist, each after its grace.
@@ -25,12 +26,12 @@ func (s *Sweeper) stopTasks(ctx context.Context, open *cloud.Region, tasks []clo
 			suspects[task.ARN] = task
 		}
 	}
-	if len(suspects) == 0 {
-		return nil
+	if len(suspects) > 0 {
+		if err := s.dropOwned(ctx, suspects); err != nil {
+			return err
+		}
 	}
-	if err := s.dropOwned(ctx, suspects); err != nil {
-		return err
-	}
+	s.Counts.OrphansFound(open.Target().Region, metrics.OrphanTask, len(suspects))
 	var errs []error
 	for arn := range suspects {
 		if !s.taskDue(arn) || s.DryRun {
@@ -38,7 +39,9 @@ func (s *Sweeper) stopTasks(ctx context.Context, open *cloud.Region, tasks []clo
 		}
 		if err := open.API().StopTask(ctx, arn, "Orphaned: its Mandelbox does not exist"); err != nil {
 			errs = append(errs, fmt.Errorf("stopping orphaned task %s: %w", arn, err))
+			continue
 		}
+		s.Counts.OrphanRemoved(open.Target().Region, metrics.OrphanTask)
 	}
 	s.forgetTasks(open.Target().Region, suspects)
 	return errors.Join(errs...)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -131,6 +132,11 @@ func (c *Changes) HostChanged(before, after *v1alpha1.Instance) {
 // HostDeleted takes in that a host is gone.
 func (c *Changes) HostDeleted(i *v1alpha1.Instance) {
 	c.counts.removed.WithLabelValues(i.Spec.RegionName, i.Spec.AMIName).Inc()
+}
+
+// RegionDeleted takes in that a Region is gone, and with it whoever counts orphans there.
+func (c *Changes) RegionDeleted(r *v1alpha1.Region) {
+	c.counts.orphans.DeletePartialMatch(prometheus.Labels{"region": r.Name})
 }
 
 // ChannelChanged takes in a new version of a channel: each revision that was

@@ -248,4 +248,7 @@ func TestCounts(t *testing.T) {
 		"mandelbox_orphans,host,a":                                      2,
 		"mandelbox_orphans_removed_total,task,a":                        1,
 	}))
+
+	r.RegionDeleted(region("a", true))
+	g.Expect(r.values(t)).NotTo(HaveKey(HavePrefix("mandelbox_orphans,")), "nobody looks for orphans there any more")
 }

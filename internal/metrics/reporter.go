@@ -77,6 +77,9 @@ func (r *Reporter) handlers() map[client.Object]toolscache.ResourceEventHandler 
 			UpdateFunc: func(o, n any) { changes.HostChanged(o.(*v1alpha1.Instance), n.(*v1alpha1.Instance)) },
 			DeleteFunc: func(o any) { last(o, changes.HostDeleted) },
 		},
+		&v1alpha1.Region{}: toolscache.ResourceEventHandlerFuncs{
+			DeleteFunc: func(o any) { last(o, changes.RegionDeleted) },
+		},
 		&v1alpha1.AMI{}: toolscache.ResourceEventHandlerFuncs{
 			UpdateFunc: func(o, n any) { changes.ChannelChanged(o.(*v1alpha1.AMI), n.(*v1alpha1.AMI)) },
 		},
