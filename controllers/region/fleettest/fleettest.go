@@ -8,6 +8,7 @@ package fleettest
 
 import (
 	"context"
+	"fmt"
 	"net/http/httptest"
 	"path/filepath"
 	"time"
@@ -259,7 +260,7 @@ func (f *Fleet) Claim(ctx context.Context, name string, slots int32) {
 	host.Status.Claims = nil
 	for slot := range slots {
 		host.Status.Claims = append(host.Status.Claims, v1alpha1.Claim{
-			Slot: slot, Namespace: "default", Name: "session", UID: "uid-" + string(rune('a'+slot)), Attempt: 1,
+			Slot: slot, Namespace: "default", Name: "session", UID: fmt.Sprintf("uid-%d", slot), Attempt: 1,
 		})
 	}
 	gomega.Expect(f.Status().Patch(ctx, host, client.MergeFrom(before))).To(gomega.Succeed())
