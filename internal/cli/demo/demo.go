@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mandelbox/mandelbox-operator/internal/awsemu"
@@ -45,6 +46,10 @@ type Options struct {
 	Delays *awsemu.Delays
 	// Verbose tells where the manager's log is.
 	Verbose bool
+
+	// managerConfig is who the manager is to the API server: the administrator by
+	// default. The namespace it works in exists when this is called.
+	managerConfig func(context.Context, *controlplane.ControlPlane) (*rest.Config, error)
 }
 
 // demo is one run.
@@ -84,8 +89,12 @@ func Run(ctx context.Context, options Options) (err error) {
 	if options.Timeout <= 0 {
 		options.Timeout = 3 * time.Minute
 	}
-	d := &demo{Options: options, began: time.Now(), screen: newScreen(options.Out), log: newLogFile(), ended: make(chan error, 1)}
-	d.log.install()
+	if options.managerConfig == nil {
+		options.managerConfig = func(_ context.Context, plane *controlplane.ControlPlane) (*rest.Config, error) {
+			return plane.Config(), nil
+		}
+	}
+	d := &demo{Options: options, began: time.Now(), screen: newScreen(options.Out), log: processLog(), ended: make(chan error, 1)}
 	stopDrawing := d.animate()
 	defer func() {
 		if err != nil && ctx.Err() == nil {

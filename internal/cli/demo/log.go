@@ -28,16 +28,18 @@ type logFile struct {
 	last [][]byte
 }
 
-func newLogFile() *logFile { return &logFile{} }
-
-// install makes it the log of controller-runtime, of client-go and of net/http.
-func (l *logFile) install() {
+// processLog is the log of this process: client-go's and net/http's can be set only
+// once, before anything is logged. The demos of one process, one after the other,
+// share it.
+var processLog = sync.OnceValue(func() *logFile {
+	l := &logFile{}
 	logger := zap.New(zap.WriteTo(l), zap.UseDevMode(true), zap.Level(zapcore.InfoLevel))
 	ctrl.SetLogger(logger)
 	klog.SetLogger(logger.WithName("client-go"))
 	// net/http's servers complain here of a client that doesn't trust them yet.
 	log.SetOutput(l)
-}
+	return l
+})
 
 // open writes to a new file from now on.
 func (l *logFile) open(path string) error {
@@ -47,7 +49,7 @@ func (l *logFile) open(path string) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.file = file
+	l.file, l.last = file, nil
 	return nil
 }
 

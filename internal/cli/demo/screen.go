@@ -31,9 +31,10 @@ const defaultWidth, defaultHeight = 120, 40
 // screen shows lines that stay and, on a terminal, a frame below them that is
 // redrawn in place. Its methods may be called concurrently.
 type screen struct {
-	mu   sync.Mutex
-	out  io.Writer
-	file *os.File // nil when out is no terminal
+	mu  sync.Mutex
+	out io.Writer
+	// size is the terminal's; nil when out is none.
+	size func() (width, height int)
 	// activity is what is being done, since when.
 	activity string
 	since    time.Time
@@ -46,13 +47,13 @@ type screen struct {
 func newScreen(out io.Writer) *screen {
 	s := &screen{out: out}
 	if file, ok := out.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
-		s.file = file
+		s.size = func() (width, height int) { return sizeOf(file) }
 	}
 	return s
 }
 
 // live says whether there is a frame that is redrawn.
-func (s *screen) live() bool { return s.file != nil }
+func (s *screen) live() bool { return s.size != nil }
 
 // colours says whether to use them. See https://no-color.org.
 func (s *screen) colours() bool { return s.live() && os.Getenv("NO_COLOR") == "" }
@@ -87,7 +88,8 @@ func (s *screen) draw(content func() []string) {
 	if s.activity != "" {
 		lines = append(lines, fmt.Sprintf("%s … %s", s.activity, seconds(time.Since(s.since))))
 	}
-	lines = fitting(lines, s.size)
+	width, height := s.size()
+	lines = fitting(lines, width, height)
 	if slices.Equal(lines, s.frame) {
 		return
 	}
@@ -143,8 +145,8 @@ func (s *screen) write(text string) {
 	}
 }
 
-func (s *screen) size() (width, height int) {
-	width, height, err := term.GetSize(int(s.file.Fd()))
+func sizeOf(terminal *os.File) (width, height int) {
+	width, height, err := term.GetSize(int(terminal.Fd()))
 	if err != nil || width <= 0 || height <= 0 {
 		return defaultWidth, defaultHeight
 	}
@@ -153,8 +155,7 @@ func (s *screen) size() (width, height int) {
 
 // fitting cuts what the terminal has no room for: a line that wrapped or scrolled
 // away could not be erased.
-func fitting(lines []string, size func() (width, height int)) []string {
-	width, height := size()
+func fitting(lines []string, width, height int) []string {
 	if room := height - 2; len(lines) > room && room > 0 {
 		more := len(lines) - room + 1
 		lines = append(slices.Clone(lines[:room-1]), fmt.Sprintf("… %d more lines than this window has", more))

@@ -105,8 +105,12 @@ func (d *demo) startManager(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("preparing for the local AWS: %w", err)
 	}
+	config, err := d.managerConfig(ctx, d.plane)
+	if err != nil {
+		return fmt.Errorf("finding out who the manager is: %w", err)
+	}
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	mgr, err := controllers.NewManager(running, d.plane.Config(), controllers.Options{
+	mgr, err := controllers.NewManager(running, config, controllers.Options{
 		Cloud: provider,
 		Observer: cloud.ObserverOptions{
 			ListInterval: listInterval, HotInterval: hotInterval, GracePeriod: gracePeriod, Log: ctrl.Log.WithName("observer"),
