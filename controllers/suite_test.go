@@ -76,6 +76,9 @@ type world struct {
 	grace time.Duration
 	// wrap stands between the manager and the API server; nothing does by default.
 	wrap transport.WrapperFunc
+	// binary is the operator's program, which then runs as a process of its own and
+	// is killed where it would be stopped; by default the manager runs in this one.
+	binary string
 
 	stop func()
 }
@@ -123,6 +126,10 @@ func (w *world) awsConfig(region string) awssdk.Config {
 // startManager starts a manager, as a restart of the operator would.
 func (w *world) startManager() {
 	GinkgoHelper()
+	if w.binary != "" {
+		w.startProcess()
+		return
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	config := rest.CopyConfig(plane.Config())
 	if w.wrap != nil {
