@@ -11,6 +11,7 @@ import (
 	awssdk "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 	. "github.com/onsi/gomega"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/mandelbox/mandelbox-operator/internal/awsemu"
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
@@ -91,6 +92,10 @@ func TestCallsAreTriedAgain(t *testing.T) {
 	_, err = l.api.ListHosts(t.Context())
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(l.calls("DescribeInstances")).To(Equal(2))
+	// The call itself went well: only the count of attempts tells of the throttle.
+	throttled, err := testutil.GatherAndCount(l.metrics, "mandelbox_aws_throttled_attempts_total")
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(throttled).To(Equal(1))
 
 	// An answer that is lost after the launch is asked for again, and launches nothing more.
 	_, err = l.AddFault(awsemu.Fault{Operation: "RunInstances", Phase: awsemu.PhaseAfter, Action: awsemu.ActionDrop, Count: 1})
