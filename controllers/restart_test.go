@@ -154,7 +154,7 @@ var _ = Describe("A manager that ends at any moment", func() {
 			It("before the answer to RunTask, leaves one task for each session", func(ctx context.Context) {
 				w := newWorld(change...)
 				w.fleet(ctx, 1)
-				w.watchClaims(ctx)
+				w.watchClaims(ctx, doubledSlot)
 				w.slow("RunTask")
 				for n := range 6 {
 					w.session(ctx, fmt.Sprintf("s-%d", n), []string{home})
@@ -187,7 +187,7 @@ var _ = Describe("A manager that ends at any moment", func() {
 
 			It("again and again in the middle of its writes, in the end has everything run, once", func(ctx context.Context) {
 				w := newWorld(change...)
-				w.watchClaims(ctx)
+				w.watchClaims(ctx, doubledSlot)
 				counts := w.changes(ctx)
 				w.region(ctx, home, free(slotsPerHost))
 				w.channel(ctx, "stable", []string{home})
@@ -216,7 +216,7 @@ var _ = Describe("Two managers that both believe they lead", func() {
 			first()
 			second()
 		}
-		w.watchClaims(ctx)
+		w.watchClaims(ctx, doubledSlot)
 		w.fleet(ctx, 8)
 		for n := range 60 {
 			w.session(ctx, fmt.Sprintf("s-%d", n), []string{home})

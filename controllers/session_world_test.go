@@ -153,10 +153,14 @@ func (w *world) told(ctx context.Context, m *v1alpha1.Mandelbox) func() ([]strin
 }
 
 // watchClaims looks at every version of every Instance that the API server serves
-// until the spec ends, and fails it when one has more claims than slots, a slot
-// beyond them, or a slot or a session twice.
-func (w *world) watchClaims(ctx context.Context) {
+// until the spec ends, and fails it when one of the checks says what is wrong with
+// it; without any, when it has a slot beyond its capacity, or a slot or a session
+// twice.
+func (w *world) watchClaims(ctx context.Context, checks ...func(*v1alpha1.Instance) string) {
 	GinkgoHelper()
+	if len(checks) == 0 {
+		checks = append(checks, doubledSlot, doubledSession)
+	}
 	c, err := client.NewWithWatch(plane.Config(), client.Options{Scheme: controllers.NewScheme()})
 	Expect(err).NotTo(HaveOccurred())
 	versions, err := c.Watch(ctx, &v1alpha1.InstanceList{})
@@ -172,8 +176,10 @@ func (w *world) watchClaims(ctx context.Context) {
 				continue
 			}
 			seen++
-			if problem := doubled(i); problem != "" && wrong == "" {
-				wrong = fmt.Sprintf("version %s of %s: %s", i.ResourceVersion, i.Name, problem)
+			for _, check := range checks {
+				if problem := check(i); problem != "" && wrong == "" {
+					wrong = fmt.Sprintf("version %s of %s: %s", i.ResourceVersion, i.Name, problem)
+				}
 			}
 		}
 	}()
@@ -185,19 +191,32 @@ func (w *world) watchClaims(ctx context.Context) {
 	})
 }
 
-// doubled says what is wrong with the claims of an Instance; "" if nothing is.
-func doubled(i *v1alpha1.Instance) string {
-	slots, sessions := map[int32]bool{}, map[string]bool{}
+// doubledSlot says whether a slot is claimed twice, or beyond the capacity; "" if
+// none is.
+func doubledSlot(i *v1alpha1.Instance) string {
+	slots := map[int32]bool{}
 	for _, c := range i.Status.Claims {
 		switch {
 		case c.Slot >= i.Slots():
 			return fmt.Sprintf("slot %d of %d", c.Slot, i.Slots())
 		case slots[c.Slot]:
 			return fmt.Sprintf("slot %d twice", c.Slot)
-		case sessions[c.UID]:
+		}
+		slots[c.Slot] = true
+	}
+	return ""
+}
+
+// doubledSession says whether a session has two claims; "" if none has. After the
+// end of a manager, or beside another, a claim that wasn't committed may stand
+// beside the one that will be, for a moment.
+func doubledSession(i *v1alpha1.Instance) string {
+	sessions := map[string]bool{}
+	for _, c := range i.Status.Claims {
+		if sessions[c.UID] {
 			return fmt.Sprintf("session %s twice", c.Name)
 		}
-		slots[c.Slot], sessions[c.UID] = true, true
+		sessions[c.UID] = true
 	}
 	return ""
 }
