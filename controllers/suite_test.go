@@ -21,6 +21,7 @@ import (
 	"github.com/go-logr/logr"
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
@@ -79,6 +80,8 @@ type world struct {
 	// binary is the operator's program, which then runs as a process of its own and
 	// is killed where it would be stopped; by default the manager runs in this one.
 	binary string
+	// metrics are those of its managers, one after the other.
+	metrics *prometheus.Registry
 
 	stop func()
 }
@@ -87,7 +90,7 @@ type world struct {
 func newWorld(change ...func(*world)) *world {
 	GinkgoHelper()
 	delays := awsemu.FastDelays()
-	w := &world{aws: awsemu.New(awsemu.Options{Delays: &delays, Seed: GinkgoRandomSeed()})}
+	w := &world{metrics: prometheus.NewRegistry(), aws: awsemu.New(awsemu.Options{Delays: &delays, Seed: GinkgoRandomSeed()})}
 	for _, f := range change {
 		f(w)
 	}
@@ -111,7 +114,7 @@ func newWorld(change ...func(*world)) *world {
 
 func (w *world) provider() *cloudaws.Provider {
 	GinkgoHelper()
-	provider, err := cloudaws.New(context.Background(), cloudaws.Options{Config: w.awsConfig("us-east-1")})
+	provider, err := cloudaws.New(context.Background(), cloudaws.Options{Config: w.awsConfig("us-east-1"), Registerer: w.metrics})
 	Expect(err).NotTo(HaveOccurred())
 	return provider
 }
@@ -139,7 +142,7 @@ func (w *world) startManager() {
 		ClusterID: clusterID, Cloud: w.provider(), MandelboxesPerUser: w.perUser,
 		OrphanGrace: w.orphanGrace, OrphanInterval: 100 * time.Millisecond,
 		Observer:       cloud.ObserverOptions{ListInterval: 200 * time.Millisecond, HotInterval: 20 * time.Millisecond, GracePeriod: cmp.Or(w.grace, time.Second)},
-		MetricsAddress: "0", ProbeAddress: "0", Log: logr.FromContextOrDiscard(logr.NewContext(ctx, GinkgoLogr)),
+		Metrics: w.metrics, MetricsAddress: "0", ProbeAddress: "0", Log: logr.FromContextOrDiscard(logr.NewContext(ctx, GinkgoLogr)),
 	})
 	Expect(err).NotTo(HaveOccurred())
 	done := make(chan struct{})

@@ -39,7 +39,11 @@ func TestDefinitions(t *testing.T) {
 			seen[d.Name] = true
 			g.Expect(d.Name).To(HavePrefix("mandelbox_"))
 			g.Expect(strings.HasSuffix(d.Name, "_total")).To(Equal(d.Type == metrics.Counter))
-			g.Expect(d.Type == metrics.Histogram).To(Equal(len(d.Buckets) > 0))
+			if d.Type == metrics.Histogram {
+				g.Expect(d.Buckets).NotTo(BeEmpty())
+			} else {
+				g.Expect(d.Buckets).To(BeEmpty())
+			}
 			g.Expect(d.Help).To(And(HaveSuffix("."), Not(ContainSubstring("|"))))
 			for _, label := range d.Labels {
 				g.Expect(label).To(BeElementOf(
