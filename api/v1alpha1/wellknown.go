@@ -39,3 +39,7 @@ const AnnotationRemoveOrphans = "cloud.mandelbox.dev/remove-orphans"
 // LocalDevCommitHash is the commit hash of a developer's client: it fits whatever
 // release is active. Admission accepts it only with --allow-dev-clients.
 const LocalDevCommitHash = "local_dev"
+
+// AnnotationForceDrainAfter on an Instance that is leaving is a time, in RFC 3339,
+// after which the sessions that are left on it are stopped.
+const AnnotationForceDrainAfter = "cloud.mandelbox.dev/force-drain-after"
