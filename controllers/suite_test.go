@@ -142,8 +142,8 @@ func (w *world) startManager() {
 	mgr, err := controllers.NewManager(ctx, config, controllers.Options{
 		ClusterID: clusterID, Cloud: w.provider(), MandelboxesPerUser: w.perUser,
 		OrphanGrace: w.orphanGrace, OrphanInterval: 100 * time.Millisecond,
-		Observer:       cloud.ObserverOptions{ListInterval: 200 * time.Millisecond, HotInterval: 20 * time.Millisecond, GracePeriod: cmp.Or(w.grace, time.Second)},
-		Metrics: w.metrics, MetricsAddress: "0", ProbeAddress: "0", Log: logr.FromContextOrDiscard(logr.NewContext(ctx, GinkgoLogr)),
+		Observer: cloud.ObserverOptions{ListInterval: 200 * time.Millisecond, HotInterval: 20 * time.Millisecond, GracePeriod: cmp.Or(w.grace, time.Second)},
+		Metrics:  w.metrics, MetricsAddress: "0", ProbeAddress: "0", Log: logr.FromContextOrDiscard(logr.NewContext(ctx, GinkgoLogr)),
 	})
 	Expect(err).NotTo(HaveOccurred())
 	done := make(chan struct{})
