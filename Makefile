@@ -110,8 +110,9 @@ uninstall: $(KUBECTL_BUILT) ## Remove the CRDs, and with them every object of th
 	$(KUBECTL) delete --ignore-not-found -k config/crd
 
 .PHONY: deploy
-deploy: $(KUBECTL_BUILT) ## Install the CRDs and the manager.
-	$(KUBECTL) apply --server-side -k config/default
+deploy: $(KUBECTL_BUILT) ## Install the CRDs and the manager, from the image IMG.
+	@hack/deploy-overlay '$(IMG)' $(BIN)/deploy
+	$(KUBECTL) apply --server-side -k $(BIN)/deploy
 
 .PHONY: undeploy
 undeploy: $(KUBECTL_BUILT) ## Remove the manager and the CRDs.
