@@ -47,6 +47,10 @@ help: ## Show this map.
 demo: controlplane ## Run the whole line against a local control plane and a local AWS; ARGS=--once ends by itself.
 	$(GO) run -ldflags '$(LDFLAGS)' . demo $(ARGS)
 
+.PHONY: soak
+soak: controlplane ## Run the operator for long among all that can go wrong, and check its promises; e.g. ARGS="--minutes 30 --seed 1".
+	$(GO) run -ldflags '$(LDFLAGS)' . soak $(ARGS)
+
 .PHONY: run
 run: ## Run the manager against the cluster of the current kubeconfig; flags go in ARGS.
 	$(GO) run -ldflags '$(LDFLAGS)' . manager $(ARGS)

@@ -126,6 +126,9 @@ type Version struct {
 	Object client.Object
 	// Deleted says that this is the object's last version.
 	Deleted bool
+	// Initial says that it comes from the list before the watch: what it says has
+	// been true for nobody knows how long.
+	Initial bool
 }
 
 // Violation is a promise that was broken.
@@ -190,6 +193,9 @@ func (c *Checker) Version(now time.Time, v Version) {
 	if err != nil {
 		c.report(now, Truth, "resource-version", describe(v.Object), "its resourceVersion is no number: %v", err)
 		return
+	}
+	if v.Initial {
+		revision = 0
 	}
 	switch o := v.Object.(type) {
 	case *v1alpha1.Mandelbox:

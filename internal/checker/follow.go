@@ -67,7 +67,7 @@ func followKind(ctx context.Context, c client.WithWatch, newList func() client.O
 		if !ok {
 			return fmt.Errorf("%T is no object", item)
 		}
-		return send(ctx, out, Version{Object: object})
+		return send(ctx, out, Version{Object: object, Initial: true})
 	})
 	if err != nil {
 		return err

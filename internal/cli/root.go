@@ -61,6 +61,7 @@ user's session, a Mandelbox, onto one of them within a moment of being asked.`,
 	root.AddCommand(
 		newManagerCommand(),
 		newDemoCommand(),
+		newSoakCommand(),
 		newAWSCommand(),
 		newVersionCommand(),
 	)
