@@ -101,7 +101,7 @@ func serveAWS(ctx context.Context, o awsOptions, stdout, stderr io.Writer) error
 	go func() { ended <- server.Serve(listener) }()
 	_, err = fmt.Fprintf(stdout, `The local AWS is at http://%[1]s
 
-  export AWS_ENDPOINT_URL=http://%[1]s AWS_REGION=us-east-1
+  export AWS_ENDPOINT_URL=http://%[1]s AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1
   export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
   aws ec2 describe-instances
 

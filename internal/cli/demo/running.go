@@ -137,7 +137,9 @@ func (d *demo) invitation() []string {
 		lines = append(lines, "  export PATH="+filepath.Dir(kubectl)+":$PATH")
 	}
 	return append(lines,
-		"  export AWS_ENDPOINT_URL="+d.aws.url+" AWS_REGION="+region.AWSRegion(),
+		"  export AWS_ENDPOINT_URL="+d.aws.url,
+		// Version 1 of the AWS CLI knows only the second.
+		"  export AWS_REGION="+region.AWSRegion()+" AWS_DEFAULT_REGION="+region.AWSRegion(),
 		"  export AWS_ACCESS_KEY_ID="+credential+" AWS_SECRET_ACCESS_KEY="+credential,
 		"", "The same hosts and tasks, seen from both sides:", "",
 		"  kubectl get mbi,mbx -A",
