@@ -13,14 +13,35 @@ func (a *AMI) Revision(name string) *Revision {
 	return nil
 }
 
+// ActiveRevisionIn returns the revision that new Mandelboxes of the channel get in
+// a region, or nil. A region that a rollout has swapped on its own goes before the
+// channel as a whole.
+func (a *AMI) ActiveRevisionIn(region string) *Revision {
+	for i := range a.Status.Regions {
+		if own := &a.Status.Regions[i]; own.Region == region && own.ActiveRevision != "" {
+			return a.Revision(own.ActiveRevision)
+		}
+	}
+	return a.Revision(a.Status.ActiveRevision)
+}
+
 // ActiveRow returns what new Mandelboxes of the channel get in a region: the row
 // of the active revision, or nil if the channel isn't offered there (yet).
 func (a *AMI) ActiveRow(region string) *RevisionRegion {
-	active := a.Revision(a.Status.ActiveRevision)
+	active := a.ActiveRevisionIn(region)
 	if active == nil {
 		return nil
 	}
 	return active.Row(region)
+}
+
+// Superseded says whether a revision has served in a region, and another does so now.
+func (a *AMI) Superseded(revision *Revision, region string) bool {
+	active := a.ActiveRevisionIn(region)
+	if active != nil && active.Name == revision.Name {
+		return false
+	}
+	return revision.State == RevisionRetiring || revision.State == RevisionActive
 }
 
 // RowByID returns the row with that id in a region, of whichever revision, or nil.

@@ -34,6 +34,7 @@ var _ = Describe("AMI", func() {
 		Entry("the shortest timeouts", func(a channel) {
 			a.Spec.Warmup = &v1alpha1.Warmup{Timeout: duration(time.Millisecond)}
 			a.Spec.Rollout.BufferTimeout = duration(time.Millisecond)
+			a.Spec.Rollout.DrainTimeout = duration(time.Millisecond)
 		}),
 		Entry("an image in each of two regions", func(a channel) {
 			a.Spec.Images = append(a.Spec.Images, v1alpha1.RegionImage{Region: "us-east-2", ImageID: anImage})
@@ -77,6 +78,9 @@ var _ = Describe("AMI", func() {
 		Entry("a rollout with no time", func(a channel) {
 			a.Spec.Rollout.BufferTimeout = duration(0)
 		}, refused("bufferTimeout must be positive")),
+		Entry("a drain with no time", func(a channel) {
+			a.Spec.Rollout.DrainTimeout = duration(0)
+		}, refused("drainTimeout must be positive")),
 		Entry("a region twice", func(a channel) {
 			a.Spec.Images = append(a.Spec.Images, a.Spec.Images[0])
 		}, "Duplicate value"),

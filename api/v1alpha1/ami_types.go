@@ -254,6 +254,15 @@ type Rollout struct {
 	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
 	// +kubebuilder:validation:XValidation:rule="duration(self) > duration('0s')",message="bufferTimeout must be positive"
 	BufferTimeout *metav1.Duration `json:"bufferTimeout,omitempty"`
+	// drainTimeout is how long sessions of a replaced release may run on after the
+	// swap. None by default: they run until they end. It is the only thing by which a
+	// rollout ends sessions, and goes for hosts that begin to drain after it was set:
+	// each is annotated with the time, which may be changed there.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
+	// +kubebuilder:validation:XValidation:rule="duration(self) > duration('0s')",message="drainTimeout must be positive"
+	DrainTimeout *metav1.Duration `json:"drainTimeout,omitempty"`
 }
 
 // AMISpec is the release that the channel offers; changing it rolls it out.
@@ -438,6 +447,12 @@ type AMIRegionStatus struct {
 	// hosts counts the channel's hosts by phase.
 	// +optional
 	Hosts HostCounts `json:"hosts,omitzero"`
+	// activeRevision is the revision that new Mandelboxes get in this region, while
+	// that is another than status.activeRevision: a rollout region by region is under way.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	ActiveRevision string `json:"activeRevision,omitempty"`
 	// free is the number of free slots of the active release.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
@@ -469,6 +484,12 @@ type AMIStatus struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
 	ActiveRevision string `json:"activeRevision,omitempty"`
+	// progress says in a word or two for each region how far the rollout is there,
+	// e.g. "us-east-1 done, us-west-2 3/8 warm".
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=4096
+	Progress string `json:"progress,omitempty"`
 	// revisions are at most three releases: the active one, the coming one and
 	// the one before.
 	// +optional
@@ -494,8 +515,7 @@ type AMIStatus struct {
 // +kubebuilder:printcolumn:name="Rollout",type=string,JSONPath=`.status.conditions[?(@.type=="RolledOut")].reason`
 // +kubebuilder:printcolumn:name="Commit",type=string,JSONPath=`.spec.clientCommitHash`
 // +kubebuilder:printcolumn:name="Active",type=string,JSONPath=`.status.activeRevision`
-// +kubebuilder:printcolumn:name="Regions",type=string,JSONPath=`.status.regions[*].region`
-// +kubebuilder:printcolumn:name="Free",type=string,JSONPath=`.status.regions[*].free`
+// +kubebuilder:printcolumn:name="Progress",type=string,JSONPath=`.status.progress`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="RolledOut")].message`,priority=1
 type AMI struct {

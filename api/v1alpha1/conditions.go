@@ -178,6 +178,10 @@ const (
 	ReasonCommitHashTaken = "CommitHashTaken"
 	// ReasonBufferTimeout says that the new release's hosts were not ready in time.
 	ReasonBufferTimeout = "BufferTimeout"
+	// ReasonRolloutFailed says that a region can't launch the new release.
+	ReasonRolloutFailed = "RolloutFailed"
+	// ReasonDrainTimeout says when the sessions left on a replaced release end.
+	ReasonDrainTimeout = "DrainTimeout"
 	// ReasonImageNotFound says that EC2 does not know an image of the spec.
 	ReasonImageNotFound = "ImageNotFound"
 )
@@ -200,6 +204,11 @@ const (
 	ReasonSubnetsNotFound = "SubnetsNotFound"
 	// ReasonSecurityGroupsNotFound says that a security group of the spec is missing.
 	ReasonSecurityGroupsNotFound = "SecurityGroupsNotFound"
+	// ReasonHostsNeverActive says that half of the last hosts of a release never
+	// became Active, and that it is launched no more.
+	ReasonHostsNeverActive = "HostsNeverActive"
+	// ReasonScheduleInvalid says that a schedule of the spec can't be read.
+	ReasonScheduleInvalid = "ScheduleInvalid"
 	// ReasonInUse says that a deletion waits for the objects that use this one.
 	ReasonInUse = "InUse"
 )

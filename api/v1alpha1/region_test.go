@@ -16,6 +16,9 @@ import (
 
 var _ = Describe("Region", func() {
 	type region = *v1alpha1.Region
+	schedule := func(name, cron string, lasts time.Duration) v1alpha1.Schedule {
+		return v1alpha1.Schedule{Name: name, Cron: cron, Duration: *duration(lasts), DesiredFreeMandelboxes: ptr.To[int32](50)}
+	}
 
 	DescribeTable("accepts", func(ctx context.Context, change func(region)) {
 		object := newRegion()
@@ -38,6 +41,9 @@ var _ = Describe("Region", func() {
 		Entry("fallbacks on others", func(r region) { r.Spec.FallbackRegions = []string{"us-east-2", "us-west-1"} }),
 		Entry("any name, with an AWS region", func(r region) { r.Name, r.Spec.AWSRegion = "virginia", "us-east-1" }),
 		Entry("the name of an AWS region with more parts", func(r region) { r.Name = "us-gov-west-1" }),
+		Entry("the shortest and the longest of schedules", func(r region) {
+			r.Spec.Capacity.Schedules = []v1alpha1.Schedule{schedule("short", "0 9 * * *", time.Minute), schedule("long", "*/5 0-6 1,15 JAN-MAR ?", 168*time.Hour)}
+		}),
 		Entry("a role of another account", func(r region) { r.Spec.RoleARN = aRole }),
 	)
 
@@ -64,6 +70,21 @@ var _ = Describe("Region", func() {
 		Entry("no time to reconnect", func(r region) {
 			r.Spec.HostTimeouts.AgentDisconnected = duration(0)
 		}, refused("agentDisconnected must be positive")),
+		Entry("a schedule that is never in force", func(r region) {
+			r.Spec.Capacity.Schedules = []v1alpha1.Schedule{schedule("peak", "0 9 * * *", time.Minute-1)}
+		}, refused("duration must be between 1m and 168h")),
+		Entry("a schedule that is in force for longer than a week", func(r region) {
+			r.Spec.Capacity.Schedules = []v1alpha1.Schedule{schedule("peak", "0 9 * * *", 168*time.Hour+time.Second)}
+		}, refused("duration must be between 1m and 168h")),
+		Entry("a schedule with a field too few", func(r region) {
+			r.Spec.Capacity.Schedules = []v1alpha1.Schedule{schedule("peak", "0 9 * *", time.Hour)}
+		}, "spec.capacity.schedules[0].cron"),
+		Entry("a schedule with a time zone in the wrong place", func(r region) {
+			r.Spec.Capacity.Schedules = []v1alpha1.Schedule{schedule("peak", "TZ=UTC 9 * * *", time.Hour)}
+		}, "spec.capacity.schedules[0].cron"),
+		Entry("a schedule twice", func(r region) {
+			r.Spec.Capacity.Schedules = []v1alpha1.Schedule{schedule("peak", "0 9 * * *", time.Hour), schedule("peak", "0 10 * * *", time.Hour)}
+		}, "Duplicate value"),
 		Entry("custom user data without any", func(r region) {
 			r.Spec.UserDataFormat = v1alpha1.UserDataCustom
 		}, refused("userDataFormat Custom needs userData")),
@@ -127,6 +148,7 @@ var _ = Describe("Region", func() {
 		object := newRegion()
 		object.Spec.BlockDevices = []v1alpha1.BlockDevice{{DeviceName: "/dev/xvda", SizeGiB: 100}}
 		object.Spec.LaunchTemplate = &v1alpha1.LaunchTemplate{Name: "base"}
+		object.Spec.Capacity.Schedules = []v1alpha1.Schedule{schedule("peak", "0 9 * * *", time.Hour)}
 		create(ctx, object)
 		spec := object.Spec
 		Expect(spec.ECSCluster).To(Equal("mandelbox"))
@@ -141,6 +163,7 @@ var _ = Describe("Region", func() {
 		Expect(spec.Capacity.DesiredFreeMandelboxes).To(HaveValue(BeEquivalentTo(20)))
 		Expect(spec.Capacity.MinInstances).To(HaveValue(BeEquivalentTo(0)))
 		Expect(spec.Capacity.ScaleDownStabilization).To(Equal(duration(5 * time.Minute)))
+		Expect(spec.Capacity.Schedules[0].TimeZone).To(Equal("UTC"))
 		Expect(spec.HostTimeouts.PreConnection).To(Equal(duration(15 * time.Minute)))
 		Expect(spec.HostTimeouts.AgentDisconnected).To(Equal(duration(2 * time.Minute)))
 		Expect(object.Status.ObservedGeneration).To(HaveValue(BeEquivalentTo(-1)))

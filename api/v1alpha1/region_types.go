@@ -111,6 +111,44 @@ type LaunchTemplate struct {
 	Version string `json:"version,omitempty"`
 }
 
+// Schedule keeps more slots free at known peaks.
+type Schedule struct {
+	// name of the schedule, e.g. "weekday-mornings".
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	Name string `json:"name,omitempty"`
+	// cron says when the peak begins, in five fields: minute, hour, day of the
+	// month, month and day of the week, e.g. "30 7 * * MON-FRI".
+	// +required
+	// +kubebuilder:validation:MinLength=9
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:Pattern=`^[0-9A-Za-z*/,?-]+( [0-9A-Za-z*/,?-]+){4}$`
+	Cron string `json:"cron,omitempty"`
+	// timeZone is the IANA time zone that cron is read in, e.g. "Europe/Paris";
+	// UTC by default. Where clocks are put forward over a beginning, the peak begins
+	// at the next one.
+	// +optional
+	// +kubebuilder:default=UTC
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$`
+	TimeZone string `json:"timeZone,omitempty"`
+	// duration is how long the peak lasts, from a minute to a week.
+	// +required
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m') && duration(self) <= duration('168h')",message="duration must be between 1m and 168h"
+	Duration metav1.Duration `json:"duration,omitzero"`
+	// desiredFreeMandelboxes is how many slots are kept free while the schedule is
+	// in force, for each active channel, where that are more than otherwise.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100000
+	DesiredFreeMandelboxes *int32 `json:"desiredFreeMandelboxes,omitempty"`
+}
+
 // Capacity says how much warm room a region keeps. A change takes effect at once.
 // +kubebuilder:validation:XValidation:rule="!has(self.minInstances) || self.minInstances <= self.maxInstances",message="minInstances must not exceed maxInstances"
 type Capacity struct {
@@ -153,6 +191,13 @@ type Capacity struct {
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
 	ScaleDownStabilization *metav1.Duration `json:"scaleDownStabilization,omitempty"`
+	// schedules keep more slots free at known peaks: the greatest number of those in
+	// force and the plain desiredFreeMandelboxes counts.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=32
+	Schedules []Schedule `json:"schedules,omitempty"`
 }
 
 // HostTimeouts says when the operator gives a host up.
@@ -324,6 +369,47 @@ type ScalingDecision struct {
 	Done *bool `json:"done,omitempty"`
 }
 
+// LaunchOutcome is what became of one host.
+type LaunchOutcome struct {
+	// instance is the name of the Instance.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Instance string `json:"instance,omitempty"`
+	// active says whether the host ever became Active.
+	// +required
+	Active *bool `json:"active,omitempty"`
+	// created is when the Instance was created.
+	// +required
+	Created metav1.Time `json:"created,omitempty,omitzero"`
+}
+
+// LaunchRecord is what became of the last hosts of one release.
+type LaunchRecord struct {
+	// amiName is the channel.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	AMIName string `json:"amiName,omitempty"`
+	// revision is its revision in this region.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Revision string `json:"revision,omitempty"`
+	// launchParameters is the hash of the launch parameters that the hosts had;
+	// others start a new record.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	LaunchParameters string `json:"launchParameters,omitempty"`
+	// outcomes are those of the last four hosts that became Active or never will,
+	// the oldest first.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=4
+	Outcomes []LaunchOutcome `json:"outcomes,omitempty"`
+}
+
 // RegionStatus is what was observed of the region.
 type RegionStatus struct {
 	// observedGeneration is the generation that this status answers; -1 until the
@@ -383,6 +469,27 @@ type RegionStatus struct {
 	// surplusSince is since when there has been a host too many.
 	// +optional
 	SurplusSince *metav1.Time `json:"surplusSince,omitempty"`
+	// outdatedHosts is the number of hosts that were launched with other parameters
+	// than the spec has now; they leave before others.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	OutdatedHosts *int32 `json:"outdatedHosts,omitempty"`
+	// schedules are the names of the schedules in force.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MaxLength=63
+	Schedules []string `json:"schedules,omitempty"`
+	// launches are the records of the releases that want hosts here. A release of
+	// whose last four hosts half never became Active is launched no more, until it
+	// or the launch parameters change, or the annotation
+	// cloud.mandelbox.dev/retry-launches is set to the time of now.
+	// +optional
+	// +listType=map
+	// +listMapKey=amiName
+	// +listMapKey=revision
+	// +kubebuilder:validation:MaxItems=64
+	Launches []LaunchRecord `json:"launches,omitempty"`
 }
 
 // Region is one AWS region: where hosts are launched, of what kind, and how much

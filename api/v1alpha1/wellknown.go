@@ -26,6 +26,9 @@ const (
 	LabelRevision = "cloud.mandelbox.dev/revision"
 	// LabelDecision is the number of the scaling decision that asked for an Instance.
 	LabelDecision = "cloud.mandelbox.dev/decision"
+	// LabelLaunchParameters is a hash of the Region's launch parameters that an
+	// Instance was made with.
+	LabelLaunchParameters = "cloud.mandelbox.dev/launch-parameters"
 )
 
 // AnnotationMandelboxesPerUser on a namespace overrides the manager's limit of
@@ -43,3 +46,7 @@ const LocalDevCommitHash = "local_dev"
 // AnnotationForceDrainAfter on an Instance that is leaving is a time, in RFC 3339,
 // after which the sessions that are left on it are stopped.
 const AnnotationForceDrainAfter = "cloud.mandelbox.dev/force-drain-after"
+
+// AnnotationRetryLaunches on a Region is a time, in RFC 3339: hosts that were made
+// before it and never became Active no longer keep their release from being launched.
+const AnnotationRetryLaunches = "cloud.mandelbox.dev/retry-launches"

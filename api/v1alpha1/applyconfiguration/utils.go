@@ -47,6 +47,10 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.InstanceStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Launch"):
 		return &apiv1alpha1.LaunchApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("LaunchOutcome"):
+		return &apiv1alpha1.LaunchOutcomeApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("LaunchRecord"):
+		return &apiv1alpha1.LaunchRecordApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("LaunchTemplate"):
 		return &apiv1alpha1.LaunchTemplateApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("LogOption"):
@@ -79,6 +83,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.ScalingDecisionApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ScalingLaunch"):
 		return &apiv1alpha1.ScalingLaunchApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("Schedule"):
+		return &apiv1alpha1.ScheduleApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Tag"):
 		return &apiv1alpha1.TagApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TaskHealthCheck"):

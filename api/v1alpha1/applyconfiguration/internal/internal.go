@@ -52,6 +52,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: active
       type:
         scalar: boolean
+    - name: activeRevision
+      type:
+        scalar: string
     - name: free
       type:
         scalar: numeric
@@ -114,6 +117,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: observedGeneration
       type:
         scalar: numeric
+    - name: progress
+      type:
+        scalar: string
     - name: regions
       type:
         list:
@@ -172,6 +178,14 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
       default: 5m0s
+    - name: schedules
+      type:
+        list:
+          elementType:
+            namedType: com.github.mandelbox.mandelbox-operator.api.v1alpha1.Schedule
+          elementRelationship: associative
+          keys:
+          - name
     - name: vcpusPerMandelbox
       type:
         scalar: numeric
@@ -366,6 +380,36 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: string
     - name: userDataHash
+      type:
+        scalar: string
+- name: com.github.mandelbox.mandelbox-operator.api.v1alpha1.LaunchOutcome
+  map:
+    fields:
+    - name: active
+      type:
+        scalar: boolean
+    - name: created
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: instance
+      type:
+        scalar: string
+- name: com.github.mandelbox.mandelbox-operator.api.v1alpha1.LaunchRecord
+  map:
+    fields:
+    - name: amiName
+      type:
+        scalar: string
+    - name: launchParameters
+      type:
+        scalar: string
+    - name: outcomes
+      type:
+        list:
+          elementType:
+            namedType: com.github.mandelbox.mandelbox-operator.api.v1alpha1.LaunchOutcome
+          elementRelationship: atomic
+    - name: revision
       type:
         scalar: string
 - name: com.github.mandelbox.mandelbox-operator.api.v1alpha1.LaunchTemplate
@@ -674,12 +718,30 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: hosts
       type:
         namedType: com.github.mandelbox.mandelbox-operator.api.v1alpha1.HostCounts
+    - name: launches
+      type:
+        list:
+          elementType:
+            namedType: com.github.mandelbox.mandelbox-operator.api.v1alpha1.LaunchRecord
+          elementRelationship: associative
+          keys:
+          - amiName
+          - revision
     - name: observedGeneration
+      type:
+        scalar: numeric
+    - name: outdatedHosts
       type:
         scalar: numeric
     - name: pending
       type:
         scalar: numeric
+    - name: schedules
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
     - name: securityGroups
       type:
         list:
@@ -779,6 +841,9 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
       default: 15m0s
+    - name: drainTimeout
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
     - name: strategy
       type:
         namedType: com.github.mandelbox.mandelbox-operator.api.v1alpha1.RolloutStrategy
@@ -815,6 +880,25 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: revision
       type:
         scalar: string
+- name: com.github.mandelbox.mandelbox-operator.api.v1alpha1.Schedule
+  map:
+    fields:
+    - name: cron
+      type:
+        scalar: string
+    - name: desiredFreeMandelboxes
+      type:
+        scalar: numeric
+    - name: duration
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
+    - name: name
+      type:
+        scalar: string
+    - name: timeZone
+      type:
+        scalar: string
+      default: UTC
 - name: com.github.mandelbox.mandelbox-operator.api.v1alpha1.Tag
   map:
     fields:

@@ -20,6 +20,9 @@ type AMIRegionStatusApplyConfiguration struct {
 	ProtectedFromScaleDown *bool `json:"protectedFromScaleDown,omitempty"`
 	// hosts counts the channel's hosts by phase.
 	Hosts *HostCountsApplyConfiguration `json:"hosts,omitempty"`
+	// activeRevision is the revision that new Mandelboxes get in this region, while
+	// that is another than status.activeRevision: a rollout region by region is under way.
+	ActiveRevision *string `json:"activeRevision,omitempty"`
 	// free is the number of free slots of the active release.
 	Free *int32 `json:"free,omitempty"`
 	// message says what is wrong or being waited for there, if anything.
@@ -69,6 +72,14 @@ func (b *AMIRegionStatusApplyConfiguration) WithProtectedFromScaleDown(value boo
 // If called multiple times, the Hosts field is set to the value of the last call.
 func (b *AMIRegionStatusApplyConfiguration) WithHosts(value *HostCountsApplyConfiguration) *AMIRegionStatusApplyConfiguration {
 	b.Hosts = value
+	return b
+}
+
+// WithActiveRevision sets the ActiveRevision field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ActiveRevision field is set to the value of the last call.
+func (b *AMIRegionStatusApplyConfiguration) WithActiveRevision(value string) *AMIRegionStatusApplyConfiguration {
+	b.ActiveRevision = &value
 	return b
 }
 

@@ -21,6 +21,9 @@ type AMIStatusApplyConfiguration struct {
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// activeRevision is the revision that new Mandelboxes get; writing it is the swap.
 	ActiveRevision *string `json:"activeRevision,omitempty"`
+	// progress says in a word or two for each region how far the rollout is there,
+	// e.g. "us-east-1 done, us-west-2 3/8 warm".
+	Progress *string `json:"progress,omitempty"`
 	// revisions are at most three releases: the active one, the coming one and
 	// the one before.
 	Revisions []RevisionApplyConfiguration `json:"revisions,omitempty"`
@@ -60,6 +63,14 @@ func (b *AMIStatusApplyConfiguration) WithConditions(values ...*v1.ConditionAppl
 // If called multiple times, the ActiveRevision field is set to the value of the last call.
 func (b *AMIStatusApplyConfiguration) WithActiveRevision(value string) *AMIStatusApplyConfiguration {
 	b.ActiveRevision = &value
+	return b
+}
+
+// WithProgress sets the Progress field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Progress field is set to the value of the last call.
+func (b *AMIStatusApplyConfiguration) WithProgress(value string) *AMIStatusApplyConfiguration {
+	b.Progress = &value
 	return b
 }
 

@@ -30,6 +30,9 @@ type CapacityApplyConfiguration struct {
 	// scaleDownStabilization is how long there must have been a host too many
 	// before an empty one leaves; 5m by default.
 	ScaleDownStabilization *v1.Duration `json:"scaleDownStabilization,omitempty"`
+	// schedules keep more slots free at known peaks: the greatest number of those in
+	// force and the plain desiredFreeMandelboxes counts.
+	Schedules []ScheduleApplyConfiguration `json:"schedules,omitempty"`
 }
 
 // CapacityApplyConfiguration constructs a declarative configuration of the Capacity type for use with
@@ -83,5 +86,18 @@ func (b *CapacityApplyConfiguration) WithMaxInstances(value int32) *CapacityAppl
 // If called multiple times, the ScaleDownStabilization field is set to the value of the last call.
 func (b *CapacityApplyConfiguration) WithScaleDownStabilization(value v1.Duration) *CapacityApplyConfiguration {
 	b.ScaleDownStabilization = &value
+	return b
+}
+
+// WithSchedules adds the given value to the Schedules field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Schedules field.
+func (b *CapacityApplyConfiguration) WithSchedules(values ...*ScheduleApplyConfiguration) *CapacityApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithSchedules")
+		}
+		b.Schedules = append(b.Schedules, *values[i])
+	}
 	return b
 }

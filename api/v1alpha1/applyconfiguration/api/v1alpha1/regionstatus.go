@@ -40,6 +40,16 @@ type RegionStatusApplyConfiguration struct {
 	Decision *ScalingDecisionApplyConfiguration `json:"decision,omitempty"`
 	// surplusSince is since when there has been a host too many.
 	SurplusSince *metav1.Time `json:"surplusSince,omitempty"`
+	// outdatedHosts is the number of hosts that were launched with other parameters
+	// than the spec has now; they leave before others.
+	OutdatedHosts *int32 `json:"outdatedHosts,omitempty"`
+	// schedules are the names of the schedules in force.
+	Schedules []string `json:"schedules,omitempty"`
+	// launches are the records of the releases that want hosts here. A release of
+	// whose last four hosts half never became Active is launched no more, until it
+	// or the launch parameters change, or the annotation
+	// cloud.mandelbox.dev/retry-launches is set to the time of now.
+	Launches []LaunchRecordApplyConfiguration `json:"launches,omitempty"`
 }
 
 // RegionStatusApplyConfiguration constructs a declarative configuration of the RegionStatus type for use with
@@ -152,5 +162,36 @@ func (b *RegionStatusApplyConfiguration) WithDecision(value *ScalingDecisionAppl
 // If called multiple times, the SurplusSince field is set to the value of the last call.
 func (b *RegionStatusApplyConfiguration) WithSurplusSince(value metav1.Time) *RegionStatusApplyConfiguration {
 	b.SurplusSince = &value
+	return b
+}
+
+// WithOutdatedHosts sets the OutdatedHosts field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the OutdatedHosts field is set to the value of the last call.
+func (b *RegionStatusApplyConfiguration) WithOutdatedHosts(value int32) *RegionStatusApplyConfiguration {
+	b.OutdatedHosts = &value
+	return b
+}
+
+// WithSchedules adds the given value to the Schedules field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Schedules field.
+func (b *RegionStatusApplyConfiguration) WithSchedules(values ...string) *RegionStatusApplyConfiguration {
+	for i := range values {
+		b.Schedules = append(b.Schedules, values[i])
+	}
+	return b
+}
+
+// WithLaunches adds the given value to the Launches field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Launches field.
+func (b *RegionStatusApplyConfiguration) WithLaunches(values ...*LaunchRecordApplyConfiguration) *RegionStatusApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithLaunches")
+		}
+		b.Launches = append(b.Launches, *values[i])
+	}
 	return b
 }

@@ -20,6 +20,11 @@ type RolloutApplyConfiguration struct {
 	// bufferTimeout is how long the new release's hosts may take to become ready,
 	// 15m by default; after that the rollout stalls and the old release goes on serving.
 	BufferTimeout *v1.Duration `json:"bufferTimeout,omitempty"`
+	// drainTimeout is how long sessions of a replaced release may run on after the
+	// swap. None by default: they run until they end. It is the only thing by which a
+	// rollout ends sessions, and goes for hosts that begin to drain after it was set:
+	// each is annotated with the time, which may be changed there.
+	DrainTimeout *v1.Duration `json:"drainTimeout,omitempty"`
 }
 
 // RolloutApplyConfiguration constructs a declarative configuration of the Rollout type for use with
@@ -41,5 +46,13 @@ func (b *RolloutApplyConfiguration) WithStrategy(value apiv1alpha1.RolloutStrate
 // If called multiple times, the BufferTimeout field is set to the value of the last call.
 func (b *RolloutApplyConfiguration) WithBufferTimeout(value v1.Duration) *RolloutApplyConfiguration {
 	b.BufferTimeout = &value
+	return b
+}
+
+// WithDrainTimeout sets the DrainTimeout field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the DrainTimeout field is set to the value of the last call.
+func (b *RolloutApplyConfiguration) WithDrainTimeout(value v1.Duration) *RolloutApplyConfiguration {
+	b.DrainTimeout = &value
 	return b
 }
