@@ -123,8 +123,7 @@ var _ = Describe("A session with room for it", func() {
 	It("starts one task when the answer of RunTask is lost", func(ctx context.Context) {
 		w := newWorld()
 		w.warm(ctx, near, 1)
-		_, err := w.aws.AddFault(awsemu.Fault{Operation: "RunTask", Phase: awsemu.PhaseAfter, Action: awsemu.ActionDrop, Count: 5})
-		Expect(err).NotTo(HaveOccurred())
+		w.fault(awsemu.Fault{Operation: "RunTask", Phase: awsemu.PhaseAfter, Action: awsemu.ActionDrop, Count: 5})
 		m := w.session(ctx, "one", []string{near})
 		w.runs(ctx, m)
 		Expect(w.tasksOf(ctx, near, m)).To(HaveLen(1))
@@ -134,8 +133,7 @@ var _ = Describe("A session with room for it", func() {
 	It("starts when ECS throttles RunTask for a while", func(ctx context.Context) {
 		w := newWorld()
 		w.warm(ctx, near, 1)
-		_, err := w.aws.AddFault(awsemu.Fault{Operation: "RunTask", Action: awsemu.ActionThrottle, Count: 2})
-		Expect(err).NotTo(HaveOccurred())
+		w.fault(awsemu.Fault{Operation: "RunTask", Action: awsemu.ActionThrottle, Count: 2})
 		m := w.session(ctx, "one", []string{near})
 		w.runs(ctx, m)
 		Expect(w.tasksOf(ctx, near, m)).To(HaveLen(1))

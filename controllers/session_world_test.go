@@ -83,12 +83,6 @@ func (w *world) claims(ctx context.Context) func() (int, error) {
 	}
 }
 
-// change patches an object as a person would.
-func (w *world) change(ctx context.Context, o client.Object, patch string) {
-	GinkgoHelper()
-	Expect(w.Patch(ctx, o, client.RawPatch("application/merge-patch+json", []byte(patch)))).To(Succeed())
-}
-
 // delay changes how long things take in the local AWS from now on.
 func (w *world) delay(change func(*awsemu.Delays)) {
 	delays := w.aws.Delays()

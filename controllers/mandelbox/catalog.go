@@ -49,10 +49,11 @@ func channelsIn(region string, amis []v1alpha1.AMI) []placement.Channel {
 			if row == nil {
 				continue
 			}
+			active := ami.ActiveRevisionIn(region)
 			channels = append(channels, placement.Channel{
 				AMI: ami.Name, CommitHash: revision.ClientCommitHash, Revision: row.ID,
-				Active:     revision.Name == ami.Status.ActiveRevision && ami.DeletionTimestamp.IsZero(),
-				Superseded: revision.State == v1alpha1.RevisionRetiring,
+				Active:     active != nil && active.Name == revision.Name && ami.DeletionTimestamp.IsZero(),
+				Superseded: ami.Superseded(revision, region),
 			})
 		}
 	}

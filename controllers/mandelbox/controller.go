@@ -65,6 +65,8 @@ type Reconciler struct {
 	Clock clock.PassiveClock
 	// Wake is fired for sessions whose verdict or task changed.
 	Wake *trigger.Trigger
+
+	started started
 }
 
 // SetupWithManager starts the controller and the Assigner with the manager.
@@ -137,9 +139,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 			// One that never had a slot has no finalizer, and is gone at once. It leaves
 			// the queue here, after whatever reconcile may have offered it last.
 			r.Assigner.Withdraw(req.NamespacedName)
-			return ctrl.Result{}, nil
+			return ctrl.Result{}, r.stopLeft(ctx, req.NamespacedName, "")
 		}
 		return ctrl.Result{}, fmt.Errorf("reading the Mandelbox: %w", err)
+	}
+	if err := r.stopLeft(ctx, req.NamespacedName, m.UID); err != nil {
+		return ctrl.Result{}, err
 	}
 	s := &scope{before: m, mandelbox: m.DeepCopy(), now: r.Clock.Now()}
 	err := r.advance(ctx, s)

@@ -39,23 +39,17 @@ func (r *Reconciler) remove(ctx context.Context, s *scope) error {
 	if s.region == nil {
 		return r.removeWithoutRegion(ctx, s)
 	}
-	stopped := true
-	seen := false
-	for attempt := int32(1); attempt <= m.Status.Attempt; attempt++ {
-		for _, task := range s.region.Observer().TasksStartedBy(cloud.StartedBy(string(m.UID), attempt)) {
-			// An earlier attempt's task says nothing of this one's.
-			seen = seen || attempt == m.Status.Attempt
-			if task.Stopped() {
-				continue
-			}
+	tasks, err := stopTasks(ctx, s.region, m.UID, m.Status.Attempt, "Deleted: the Mandelbox was deleted")
+	if err != nil {
+		return err
+	}
+	stopped, seen := true, false
+	for _, task := range tasks {
+		// An earlier attempt's task says nothing of this one's.
+		seen = seen || task.StartedBy == cloud.StartedBy(string(m.UID), m.Status.Attempt)
+		if !task.Stopped() {
 			stopped = false
 			s.task = &task
-			if task.DesiredStatus == cloud.TaskStopped {
-				continue
-			}
-			if err := s.region.API().StopTask(ctx, task.ARN, "Deleted: the Mandelbox was deleted"); err != nil {
-				return fmt.Errorf("stopping the task: %w", err)
-			}
 		}
 	}
 	if !stopped {

@@ -146,7 +146,11 @@ func (r *Reconciler) release(ctx context.Context, s *scope) error {
 	if !controllerutil.ContainsFinalizer(s.mandelbox, v1alpha1.MandelboxFinalizer) {
 		return nil
 	}
-	return r.patchFinalizer(ctx, s, controllerutil.RemoveFinalizer)
+	if err := r.patchFinalizer(ctx, s, controllerutil.RemoveFinalizer); err != nil {
+		return err
+	}
+	r.started.remove(keyOf(s.mandelbox), s.mandelbox.UID)
+	return nil
 }
 
 func (r *Reconciler) patchFinalizer(ctx context.Context, s *scope, change func(client.Object, string) bool) error {
@@ -192,21 +196,11 @@ func (r *Reconciler) findTask(_ context.Context, s *scope) error {
 // attempt is given up only when its task has stopped or was refused; a task that
 // is still there came of a call whose answer was taken for lost.
 func (r *Reconciler) stopEarlier(ctx context.Context, s *scope) error {
-	m := s.mandelbox
 	if s.region == nil {
 		return nil
 	}
-	for attempt := int32(1); attempt < m.Status.Attempt; attempt++ {
-		for _, task := range s.region.Observer().TasksStartedBy(cloud.StartedBy(string(m.UID), attempt)) {
-			if task.Stopped() || task.DesiredStatus == cloud.TaskStopped {
-				continue
-			}
-			if err := s.region.API().StopTask(ctx, task.ARN, "Outdated: the session was placed anew"); err != nil {
-				return fmt.Errorf("stopping the task of attempt %d: %w", attempt, err)
-			}
-		}
-	}
-	return nil
+	_, err := stopTasks(ctx, s.region, s.mandelbox.UID, s.mandelbox.Status.Attempt-1, "Outdated: the session was placed anew")
+	return err
 }
 
 // start runs the task unless it was seen already. The token makes a repeated
@@ -231,6 +225,7 @@ func (r *Reconciler) start(ctx context.Context, s *scope) error {
 		s.after(time.Second)
 		return nil
 	}
+	r.started.add(m)
 	task, err := s.region.API().RunTask(ctx, taskRun(s))
 	switch cloud.KindOf(err) {
 	case cloud.KindNoRoom, cloud.KindHostUnavailable, cloud.KindConflict:

@@ -1,0 +1,195 @@
+// Copyright The Mandelbox Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers_test
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
+	"github.com/mandelbox/mandelbox-operator/internal/awsemu"
+)
+
+// anotherCommit is the commit hash of a release that no channel offers at first.
+const anotherCommit = "fedcba9876543210fedcba9876543210fedcba98"
+
+func ofCommit(hash string) func(*v1alpha1.Mandelbox) {
+	return func(m *v1alpha1.Mandelbox) { m.Spec.ClientCommitHash = hash }
+}
+
+func ofChannel(name string) func(*v1alpha1.Mandelbox) {
+	return func(m *v1alpha1.Mandelbox) { m.Spec.ClientCommitHash, m.Spec.AMIName = "", name }
+}
+
+func offering(hash string) func(*v1alpha1.AMI) {
+	return func(a *v1alpha1.AMI) { a.Spec.ClientCommitHash = hash }
+}
+
+var _ = Describe("A session that has to wait", func() {
+	var w *world
+	// waits waits until the session says that it waits for that reason.
+	waits := func(ctx context.Context, m *v1alpha1.Mandelbox, reason string) {
+		GinkgoHelper()
+		Eventually(w.phase(ctx, m)).Should(Equal("Pending/" + reason))
+	}
+	BeforeEach(func() {
+		w = newWorld(func(w *world) { w.perUser = 3 })
+	})
+
+	It("has more hosts come by itself when there is no room", func(ctx context.Context) {
+		w.warm(ctx, near, 1, oneSlot(1), func(r *v1alpha1.Region) { r.Spec.Capacity.MaxInstances = ptr.To[int32](3) })
+		w.delay(func(d *awsemu.Delays) { d.AgentBoot = 500 * time.Millisecond })
+		first := w.session(ctx, "first", []string{near})
+		w.runs(ctx, first)
+		second := w.session(ctx, "second", []string{near})
+		waits(ctx, second, v1alpha1.ReasonNoInstanceAvailable)
+		Expect(meta.FindStatusCondition(second.Status.Conditions, v1alpha1.ConditionAssigned)).To(
+			HaveField("Message", ContainSubstring("No host of channel stable has room in "+near)))
+		w.runs(ctx, second)
+		Expect(second.Status.InstanceName).NotTo(Equal(first.Status.InstanceName))
+		Eventually(w.told(ctx, second)).Should(Equal([]string{v1alpha1.ReasonNoInstanceAvailable}), "it is told of once")
+	})
+
+	It("is over after its assignmentTimeout, with the reason it waited for", func(ctx context.Context) {
+		w.warm(ctx, near, 1, oneSlot(1))
+		w.runs(ctx, w.session(ctx, "first", []string{near}))
+		second := w.session(ctx, "second", []string{near}, within(assignmentTimeout, 1500*time.Millisecond))
+		waits(ctx, second, v1alpha1.ReasonNoInstanceAvailable)
+		w.ends(ctx, second, v1alpha1.ReasonNoInstanceAvailable)
+		Expect(meta.FindStatusCondition(second.Status.Conditions, v1alpha1.ConditionFinished).Message).To(HavePrefix("not assigned within 1.5s: "))
+		Expect(w.claims(ctx)()).To(Equal(1))
+		Eventually(w.told(ctx, second)).Should(HaveLen(2), "one Event for the wait, one for its end")
+	})
+
+	It("gets the slot of the one that leaves", func(ctx context.Context) {
+		w.warm(ctx, near, 1, oneSlot(1))
+		first := w.session(ctx, "first", []string{near})
+		w.runs(ctx, first)
+		second := w.session(ctx, "second", []string{near})
+		waits(ctx, second, v1alpha1.ReasonNoInstanceAvailable)
+		w.exit(near, first, 0)
+		w.ends(ctx, first, v1alpha1.ReasonCompleted)
+		w.runs(ctx, second)
+		Expect(second.Status.InstanceName).To(Equal(first.Status.InstanceName))
+	})
+
+	It("goes on when its region is made, and when it is enabled", func(ctx context.Context) {
+		m := w.session(ctx, "early", []string{near})
+		waits(ctx, m, v1alpha1.ReasonRegionNotEnabled)
+		w.channel(ctx, "stable", []string{near})
+		region := w.region(ctx, near, func(r *v1alpha1.Region) { r.Spec.Enabled = ptr.To(false) })
+		Eventually(func() string {
+			Expect(w.Get(ctx, client.ObjectKeyFromObject(m), m)).To(Succeed())
+			return meta.FindStatusCondition(m.Status.Conditions, v1alpha1.ConditionFinished).Message
+		}).Should(ContainSubstring(near + " is disabled"))
+		w.merge(ctx, region, `{"spec":{"enabled":true}}`)
+		w.runs(ctx, m)
+	})
+
+	It("goes on when a channel comes that offers its commit hash", func(ctx context.Context) {
+		w.region(ctx, near)
+		m := w.session(ctx, "early", []string{near})
+		waits(ctx, m, v1alpha1.ReasonCommitHashUnknown)
+		w.channel(ctx, "stable", []string{near})
+		w.runs(ctx, m)
+	})
+
+	It("says when there is room, but for another commit hash, and goes on when its own comes", func(ctx context.Context) {
+		w.warm(ctx, near, 1)
+		m := w.session(ctx, "ahead", []string{near}, ofCommit(anotherCommit))
+		waits(ctx, m, v1alpha1.ReasonCommitHashMismatch)
+		w.channel(ctx, "canary", []string{near}, offering(anotherCommit))
+		w.runs(ctx, m)
+	})
+
+	It("goes on when the channel it names comes", func(ctx context.Context) {
+		w.warm(ctx, near, 1)
+		m := w.session(ctx, "early", []string{near}, ofChannel("canary"))
+		waits(ctx, m, v1alpha1.ReasonChannelNotFound)
+		w.channel(ctx, "canary", []string{near}, offering(anotherCommit))
+		w.runs(ctx, m)
+	})
+
+	It("does not wait for a commit hash that was replaced", func(ctx context.Context) {
+		w.warm(ctx, near, 1)
+		ami := &v1alpha1.AMI{}
+		Expect(w.Get(ctx, client.ObjectKey{Name: "stable"}, ami)).To(Succeed())
+		before := ami.Status.ActiveRevision
+		w.merge(ctx, ami, `{"spec":{"clientCommitHash":"`+anotherCommit+`"}}`)
+		Eventually(func() string {
+			Expect(w.Get(ctx, client.ObjectKey{Name: "stable"}, ami)).To(Succeed())
+			return ami.Status.ActiveRevision
+		}).ShouldNot(Equal(before))
+		w.ends(ctx, w.session(ctx, "behind", []string{near}), v1alpha1.ReasonCommitHashMismatch)
+	})
+
+	It("runs on whatever is active for a developer's client", func(ctx context.Context) {
+		w.warm(ctx, near, 1)
+		w.runs(ctx, w.session(ctx, "dev", []string{near}, ofCommit(v1alpha1.LocalDevCommitHash)))
+		w.runs(ctx, w.session(ctx, "named", []string{near}, ofChannel("stable")))
+	})
+
+	It("runs in a fallback region when its own is full, and in the next when its own is off", func(ctx context.Context) {
+		w.region(ctx, near, oneSlot(1), func(r *v1alpha1.Region) { r.Spec.FallbackRegions = []string{far} })
+		w.region(ctx, far)
+		w.channel(ctx, "stable", []string{near, far})
+		Eventually(w.hosts(ctx, v1alpha1.InstanceActive)).Should(HaveLen(2))
+		first := w.session(ctx, "first", []string{near})
+		w.runs(ctx, first)
+		Expect(first.Status.Region).To(Equal(near))
+		second := w.session(ctx, "second", []string{near})
+		w.runs(ctx, second)
+		Expect(second.Status.Region).To(Equal(far))
+		third := w.session(ctx, "third", []string{"nowhere", far})
+		w.runs(ctx, third)
+		Expect(third.Status.Region).To(Equal(far))
+	})
+
+	It("is refused its slot when its user holds as many as they may, also of ten asked for at once", func(ctx context.Context) {
+		w.warm(ctx, near, 2, func(r *v1alpha1.Region) { r.Spec.Capacity.DesiredFreeMandelboxes = ptr.To[int32](16) })
+		for _, name := range strings.Split("abcdefghij", "") {
+			w.session(ctx, name, []string{near}, func(m *v1alpha1.Mandelbox) { m.Spec.UserID = "greedy" })
+		}
+		other := w.session(ctx, "other", []string{near})
+		tally := func() map[string]int {
+			var list v1alpha1.MandelboxList
+			Expect(w.List(ctx, &list, client.InNamespace(w.namespace))).To(Succeed())
+			counts := map[string]int{}
+			for i := range list.Items {
+				if m := &list.Items[i]; m.Spec.UserID == "greedy" {
+					counts[w.phase(ctx, m)()]++
+				}
+			}
+			return counts
+		}
+		Eventually(tally).Should(Equal(map[string]int{"Running/Running": 3, "Finished/" + v1alpha1.ReasonUserAlreadyActive: 7}))
+		w.runs(ctx, other)
+		Expect(w.claims(ctx)()).To(Equal(4))
+	})
+
+	It("leaves the queue when it is deleted, and wants no host any more", func(ctx context.Context) {
+		w.warm(ctx, near, 1, oneSlot(1))
+		first := w.session(ctx, "first", []string{near})
+		w.runs(ctx, first)
+		second := w.session(ctx, "second", []string{near})
+		waits(ctx, second, v1alpha1.ReasonNoInstanceAvailable)
+		w.remove(ctx, second)
+		w.remove(ctx, first)
+		Eventually(w.claims(ctx)).Should(BeZero())
+		third := w.session(ctx, "third", []string{near})
+		w.runs(ctx, third)
+		Eventually(func() int32 {
+			var region v1alpha1.Region
+			Expect(w.Get(ctx, client.ObjectKey{Name: near}, &region)).To(Succeed())
+			return ptr.Deref(region.Status.Pending, 0)
+		}).Should(BeZero())
+	})
+})
