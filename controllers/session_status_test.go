@@ -10,6 +10,8 @@ import (
 	kstatus "github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
@@ -52,5 +54,22 @@ var _ = Describe("What kstatus reads from a session", func() {
 		Expect(w.Delete(ctx, leaving.DeepCopy())).To(Succeed())
 		Expect(health(leaving)()).To(Equal(kstatus.TerminatingStatus), "deleted")
 		Eventually(w.phase(ctx, leaving)).Should(Equal("Dying/" + v1alpha1.ReasonStopping))
+	})
+
+	It("is Failed while AWS refuses its task for a reason that a person must mend, and Current after that", func(ctx context.Context) {
+		w := newWorld()
+		w.warm(ctx, near, 1)
+		w.fault(awsemu.Fault{Operation: "RunTask", Action: awsemu.ActionError, Code: "AccessDeniedException", Status: 400})
+		m := w.session(ctx, "forbidden", []string{near})
+		stalled := func() *metav1.Condition {
+			Expect(w.Get(ctx, client.ObjectKeyFromObject(m), m)).To(Succeed())
+			return meta.FindStatusCondition(m.Status.Conditions, v1alpha1.ConditionStalled)
+		}
+		Eventually(stalled).Should(HaveField("Reason", v1alpha1.ReasonUnauthorized))
+		Expect(stalled().Message).To(ContainSubstring("AccessDeniedException"))
+		Expect(fleettest.Health(m)).To(Equal(kstatus.FailedStatus))
+		w.aws.ClearFaults()
+		w.runs(ctx, m)
+		Expect(fleettest.Health(m)).To(Equal(kstatus.CurrentStatus))
 	})
 })

@@ -40,7 +40,7 @@ func setStatus(s *scope, err error) {
 	case !m.Committed():
 		return // Offered and not decided: nothing to say yet.
 	default:
-		setCommitted(s)
+		setCommitted(s, err)
 	}
 	setTrouble(s, err)
 	m.Status.ObservedGeneration = ptr.To(m.Generation)
@@ -83,8 +83,9 @@ func setPlacedAnew(m *v1alpha1.Mandelbox, why outcome) {
 	setWaiting(m, why.reason, fmt.Sprintf("attempt %d of %d failed, placing anew: %s", st.Attempt, maxAttempts, why.message))
 }
 
-// setCommitted is the status of a session that holds a slot.
-func setCommitted(s *scope) {
+// setCommitted is the status of a session that holds a slot; err is what keeps it
+// from going on, if anything does.
+func setCommitted(s *scope, err error) {
 	m := s.mandelbox
 	c := conditions(m)
 	if s.task != nil {
@@ -108,7 +109,7 @@ func setCommitted(s *scope) {
 		const runs = "the session is running"
 		c.Set(v1alpha1.ConditionFinished, false, v1alpha1.ReasonRunning, runs)
 		c.Ready(v1alpha1.ReasonRunning, runs)
-	default:
+	case err == nil:
 		c.Reconciling(v1alpha1.ReasonStarting, starting)
 	}
 }
