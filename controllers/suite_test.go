@@ -97,7 +97,9 @@ func newWorld(change ...func(*world)) *world {
 	}
 	server := httptest.NewServer(w.aws)
 	w.endpoint = server.URL
-	c, err := client.New(plane.Config(), client.Options{Scheme: controllers.NewScheme()})
+	config := plane.Config()
+	config.QPS = -1 // A burst of sessions is not to be slowed down here.
+	c, err := client.New(config, client.Options{Scheme: controllers.NewScheme()})
 	Expect(err).NotTo(HaveOccurred())
 	w.Client = c
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "tenant-"}}
