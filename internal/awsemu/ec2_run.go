@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"hash/fnv"
 	"maps"
 	"net/url"
 	"strings"
@@ -134,8 +135,11 @@ func (r *region) launchInstance(p *launchParameters, sn *subnet, reservationID, 
 	return i
 }
 
-// publicAddressOf is an address no other instance of the region has.
+// publicAddressOf is an address no other instance of the region has. Regions begin
+// at different addresses, so that hosts of two of them are told apart.
 func (r *region) publicAddressOf(i *instance) string {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(r.account + "/" + r.name)) // A hash never fails to be written to.
 	n := i.number
-	return fmt.Sprintf("3.%d.%d.%d", 8+n/65536%200, n/256%256, n%256)
+	return fmt.Sprintf("3.%d.%d.%d", 8+(int(h.Sum32()%200)+n/65536)%200, n/256%256, n%256)
 }
