@@ -120,14 +120,15 @@ func (w *world) expectOneHostEach(ctx context.Context) {
 	Eventually(func(g Gomega) {
 		instances, err := w.hosts(ctx, "")()
 		g.Expect(err).NotTo(HaveOccurred())
-		var wanted, running []string
+		wanted, running := map[string]string{}, map[string]string{}
 		for _, i := range instances {
-			wanted = append(wanted, i.Status.InstanceID)
+			wanted[i.Status.InstanceID] = i.LaunchKey()
 		}
 		for _, host := range w.ec2Hosts(ctx, home) {
-			running = append(running, *host.InstanceId)
+			running[*host.InstanceId] = v1alpha1.LaunchKey(*host.ClientToken, *host.AmiLaunchIndex)
 		}
-		g.Expect(running).To(ConsistOf(wanted))
+		g.Expect(wanted).To(HaveLen(len(instances)))
+		g.Expect(running).To(Equal(wanted))
 	}).Should(Succeed())
 }
 

@@ -217,11 +217,15 @@ var _ = Describe("Two managers that both believe they lead", func() {
 			second()
 		}
 		w.watchClaims(ctx, doubledSlot)
+		By("launching a fleet")
 		w.fleet(ctx, 8)
+		By("asking for sixty sessions")
 		for n := range 60 {
 			w.session(ctx, fmt.Sprintf("s-%d", n), []string{home})
 		}
+		By("seeing each of them run once")
 		w.expectOneTaskEach(ctx, 60)
+		By("seeing each host once")
 		w.expectOneHostEach(ctx)
 	})
 })

@@ -12,18 +12,14 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	"github.com/google/uuid"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
 	"github.com/mandelbox/mandelbox-operator/controllers/trigger"
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
 	"github.com/mandelbox/mandelbox-operator/internal/metrics"
-	"github.com/mandelbox/mandelbox-operator/internal/status"
 )
 
 const (
@@ -236,93 +232,6 @@ func (l *Launcher) launch(ctx context.Context, group []order) error {
 	return nil
 }
 
-// stillIntended returns the orders whose intent is the newest there is. The cache
-// may show one that was given up since: a call under its token could launch a
-// second host.
-func (l *Launcher) stillIntended(ctx context.Context, group []order) ([]order, error) {
-	var current []order
-	for _, o := range group {
-		live := &v1alpha1.Instance{}
-		err := l.Live.Get(ctx, client.ObjectKeyFromObject(o.instance), live)
-		if client.IgnoreNotFound(err) != nil {
-			return nil, fmt.Errorf("reading the intent of %s: %w", o.instance.Name, err)
-		}
-		if err == nil && live.UID == o.instance.UID && live.DeletionTimestamp.IsZero() && live.LaunchKey() == o.instance.LaunchKey() {
-			current = append(current, o)
-		}
-	}
-	return current, nil
-}
-
-// intend writes the intent on every host of a group, under a token that was never
-// used. If one can't be written, the others get a new token without it: nobody has
-// called under the old one. After a crash in between, the hosts that a call under
-// it launches for nobody are found by their token and terminated.
-func (l *Launcher) intend(ctx context.Context, group []order) ([]order, error) {
-	for len(group) > 0 {
-		written, err := l.writeIntents(ctx, group)
-		if len(written) == len(group) {
-			return written, nil
-		}
-		if ctx.Err() != nil {
-			return nil, fmt.Errorf("writing the intents of %d launches: %w", len(group), err)
-		}
-		group = written
-	}
-	return nil, nil
-}
-
-func (l *Launcher) writeIntents(ctx context.Context, group []order) ([]order, error) {
-	token := uuid.NewString()
-	now := metav1.NewTime(l.Clock.Now())
-	results := make([]error, len(group))
-	written := make([]*v1alpha1.Instance, len(group))
-	var wg sync.WaitGroup
-	for n, o := range group {
-		wg.Go(func() {
-			after := o.instance.DeepCopy()
-			attempt := int32(1)
-			if after.Status.Launch != nil {
-				attempt = after.Status.Launch.Attempt + 1
-			}
-			after.Status.Launch = &v1alpha1.Launch{
-				Token: token, Index: int32(n), Count: int32(len(group)), Attempt: attempt,
-				UserDataHash: o.plan.userDataHash, Time: now,
-			}
-			after.Status.InstanceType, after.Status.SubnetID = o.plan.launch.InstanceType, o.plan.launch.SubnetID
-			after.Status.Phase = v1alpha1.InstancePreConnection
-			after.Status.ObservedGeneration = ptr.To(after.Generation)
-			if attempt == 1 {
-				// Later on, what the last call was refused for says more.
-				status.New(&after.Status.Conditions, after.Generation).Reconciling(v1alpha1.ReasonLaunching, launchingMessage(after))
-			}
-			if results[n] = status.Patch(ctx, l.Client, o.instance, after, true); results[n] == nil {
-				written[n] = after
-			}
-		})
-	}
-	wg.Wait()
-	var kept []order
-	var err error
-	for n, o := range group {
-		if results[n] != nil {
-			err = results[n]
-			continue
-		}
-		o.instance = written[n]
-		kept = append(kept, o)
-	}
-	if len(kept) < len(group) {
-		// Whoever could be written must not keep a token of the wrong count.
-		l.mu.Lock()
-		for _, o := range kept {
-			l.spent[o.instance.UID] = token
-		}
-		l.mu.Unlock()
-	}
-	return kept, err
-}
-
 // answered takes in EC2's answer: hosts beyond those that it gave were refused for
 // lack of capacity; a definite error refuses them all. Any other error leaves it
 // open whether there are hosts: the same token is asked again after a pause.
@@ -352,14 +261,20 @@ func (l *Launcher) answered(group []order, request cloud.Launch, hosts []cloud.H
 			l.spent[uid] = request.Token
 			l.refusals[uid] = refusal{err: err, until: now.Add(retryAfter(cloud.KindOf(err)))}
 		default:
-			last := l.refusals[uid].uncertain
-			pause := min(time.Second<<min(last, 10), maxUncertainPause)
-			l.refusals[uid] = refusal{err: err, until: now.Add(pause), uncertain: last + 1}
+			l.pause(uid, err)
 		}
 		if refused, ok := l.refusals[uid]; ok {
 			l.Counts.LaunchRefused(o.instance, refusalReason(&refused))
 		}
 	}
+}
+
+// pause has the host wait, twice as long each time, after what proved nothing; the
+// lock is held.
+func (l *Launcher) pause(uid types.UID, err error) {
+	last := l.refusals[uid].uncertain
+	wait := min(time.Second<<min(last, 10), maxUncertainPause)
+	l.refusals[uid] = refusal{err: err, until: l.Clock.Now().Add(wait), uncertain: last + 1}
 }
 
 // retryAfter is how soon another launch is worth a try after a definite refusal:

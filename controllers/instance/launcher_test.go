@@ -26,6 +26,12 @@ type launchAPI struct {
 	cloud.API
 	answers []error
 	tokens  []string
+	// launched are the hosts that a call of another manager launched.
+	launched []cloud.Host
+}
+
+func (a *launchAPI) HostsOfLaunch(context.Context, string) ([]cloud.Host, error) {
+	return a.launched, nil
 }
 
 func (a *launchAPI) Open(context.Context, cloud.Target) (cloud.API, error) { return a, nil }
@@ -55,7 +61,8 @@ func newBench(t *testing.T, answers ...error) *bench {
 		t.Fatal(err)
 	}
 	i := &v1alpha1.Instance{ObjectMeta: metav1.ObjectMeta{Name: "host-1-0", UID: "uid-1"}}
-	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(i).WithStatusSubresource(i).Build()
+	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(i).WithStatusSubresource(i).
+		WithIndex(i, "spec.regionName", func(o client.Object) []string { return []string{o.(*v1alpha1.Instance).Spec.RegionName} }).Build()
 	api := &launchAPI{answers: answers}
 	region, err := cloud.NewRegions(api, cloud.ObserverOptions{}).Ensure(t.Context(), cloud.Target{Region: "here"})
 	if err != nil {
@@ -196,5 +203,24 @@ func TestLauncherCancelsOnlyWhatIsNotUnderWay(t *testing.T) {
 	b.gather()
 	if b.Cancel(i.UID) {
 		t.Error("an order under way was cancelled")
+	}
+}
+
+func TestLauncherNeverCallsUnderATokenThatNotAllHaveTheIntentOf(t *testing.T) {
+	b := newBench(t, nil)
+	i := b.read(t)
+	i.Status.Launch = &v1alpha1.Launch{Token: "left-behind", Index: 1, Count: 3, Attempt: 1, UserDataHash: "u"}
+	if err := b.Client.Status().Update(t.Context(), i); err != nil {
+		t.Fatal(err)
+	}
+	b.launchFrom(t, b.read(t))
+	if last, _ := b.Last(i.UID); len(b.api.tokens) != 0 || last == nil || !errors.Is(last.err, errHalfIntended) {
+		t.Errorf("%d calls, last refusal %v; want none, and to wait", len(b.api.tokens), last)
+	}
+	b.api.launched = []cloud.Host{{InstanceID: "i-7", Token: "left-behind", Index: 1, State: cloud.HostRunning}}
+	b.launchFrom(t, b.read(t))
+	host, presence := b.region.Observer().Host("left-behind", 1)
+	if len(b.api.tokens) != 0 || presence != cloud.Present || host.InstanceID != "i-7" {
+		t.Errorf("%d calls, host %q is %v; want none, and the host adopted", len(b.api.tokens), host.InstanceID, presence)
 	}
 }

@@ -4,6 +4,7 @@
 package instance
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -85,6 +86,9 @@ func launchingMessage(i *v1alpha1.Instance) string {
 }
 
 func refusalReason(r *refusal) string {
+	if errors.Is(r.err, errHalfIntended) {
+		return v1alpha1.ReasonLaunching
+	}
 	switch cloud.KindOf(r.err) {
 	case cloud.KindThrottled:
 		return v1alpha1.ReasonThrottled
