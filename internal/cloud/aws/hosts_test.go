@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/config"
 	. "github.com/onsi/gomega"
 
 	"github.com/mandelbox/mandelbox-operator/internal/awsemu"
@@ -216,4 +217,13 @@ func TestCallsAreMeasured(t *testing.T) {
 		labels[pair.GetName()] = pair.GetValue()
 	}
 	g.Expect(labels).To(Equal(map[string]string{"service": "EC2", "operation": "DescribeInstances", "region": "us-east-1", "code": ""}))
+}
+
+func TestAZoneWithoutCapacityIsNotAskedTwice(t *testing.T) {
+	t.Parallel()
+	g, l := NewWithT(t), newLocalAWS(t, config.WithRegion("us-east-1"))
+	l.SetCapacity(awsemu.Capacity{Region: "us-east-1", Available: 0})
+	_, err := l.api.LaunchHosts(t.Context(), l.launch(t, "no-room", 1))
+	mustKind(g, err, cloud.KindCapacity)
+	g.Expect(l.calls("RunInstances")).To(Equal(1))
 }

@@ -93,6 +93,7 @@ func (p *Provider) Open(_ context.Context, target cloud.Target) (cloud.API, erro
 					o.MaxAttempts = attempts
 				}
 				o.MaxBackoff = maxBackoff
+				o.Retryables = append([]retry.IsErrorRetryable{retry.IsErrorRetryableFunc(noCapacity)}, o.Retryables...)
 			})
 		}
 	}
@@ -102,6 +103,17 @@ func (p *Provider) Open(_ context.Context, target cloud.Target) (cloud.API, erro
 		config.Credentials = awssdk.NewCredentialsCache(role)
 	}
 	return newClient(target, ec2.NewFromConfig(config), ecs.NewFromConfig(config)), nil
+}
+
+// noCapacity has the SDK not repeat what AWS has no capacity for. It is one of
+// EC2's server errors, status 500, which would be tried three times with pauses
+// before the next zone or type is.
+// See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html#api-error-codes-table-server.
+func noCapacity(err error) awssdk.Ternary {
+	if kindOf(err) == cloud.KindCapacity {
+		return awssdk.FalseTernary
+	}
+	return awssdk.UnknownTernary
 }
 
 // client is a region of an account.
