@@ -85,7 +85,6 @@ var _ = Describe("A session's end", func() {
 	It("is followed by that of its object after ttlAfterFinished", func(ctx context.Context) {
 		begin(ctx, within(ttl, time.Second))
 		w.exit(near, m, 0)
-		Eventually(func() error { return client.IgnoreNotFound(w.Get(ctx, client.ObjectKeyFromObject(m), m)) }).Should(Succeed())
 		Eventually(func() (int, error) {
 			var list v1alpha1.MandelboxList
 			err := w.List(ctx, &list, client.InNamespace(w.namespace))

@@ -64,7 +64,7 @@ var _ = Describe("A session with room for it", func() {
 				slots[fmt.Sprintf("%s/%d", m.Status.InstanceName, *m.Status.Slot)] = m.Name
 				tasks[m.Status.TaskARN] = cloud.StartedBy(string(m.UID), m.Status.Attempt)
 			}
-		}, 60*time.Second, 200*time.Millisecond).Should(Succeed())
+		}, 2*time.Minute, 200*time.Millisecond).Should(Succeed())
 		Expect(slots).To(HaveLen(200), "every session has a slot of its own")
 		running := map[string]string{}
 		for _, t := range w.tasks(ctx, near, ecstypes.DesiredStatusRunning) {
