@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
+	"github.com/mandelbox/mandelbox-operator/internal/schedule"
 )
 
 // failurePolicy is Fail: two Regions on one ECS cluster would count, and end,
@@ -25,14 +26,15 @@ import (
 // so is another Region of the same AWS region, in another account or cluster.
 type regionValidator struct{ reader client.Reader }
 
-// ValidateCreate refuses a second Region for the same ECS cluster, and warns of
-// fallback regions that don't exist yet.
+// ValidateCreate refuses a second Region for the same ECS cluster and schedules
+// that can't be read, and warns of fallback regions that don't exist yet.
 func (v *regionValidator) ValidateCreate(ctx context.Context, region *v1alpha1.Region) (admission.Warnings, error) {
 	regions, err := regionsByName(ctx, v.reader)
 	if err != nil {
 		return nil, err
 	}
-	return warnAbsentFallbacks(region, regions), invalid("Region", region.Name, refuseSharedCluster(region, regions))
+	refused := append(refuseSharedCluster(region, regions), refuseSchedules(region)...)
+	return warnAbsentFallbacks(region, regions), invalid("Region", region.Name, refused)
 }
 
 // ValidateUpdate checks the same, where it changed, and warns of hosts and
@@ -42,9 +44,9 @@ func (v *regionValidator) ValidateUpdate(ctx context.Context, old, region *v1alp
 	if err != nil {
 		return nil, err
 	}
-	var refused field.ErrorList
+	refused := refuseSchedules(region)
 	if region.Spec.RoleARN != old.Spec.RoleARN { // The rest of what names a cluster is immutable.
-		refused = refuseSharedCluster(region, regions)
+		refused = append(refused, refuseSharedCluster(region, regions)...)
 	}
 	warnings := warnAbsentFallbacks(region, regions)
 	warnings = append(warnings, warnSurplusHosts(old, region)...)
@@ -69,6 +71,18 @@ func refuseSharedCluster(region *v1alpha1.Region, regions map[string]*v1alpha1.R
 		refused = append(refused, field.Invalid(field.NewPath("spec", "ecsCluster"), region.Spec.ECSCluster, fmt.Sprintf(
 			"Region %q uses this ECS cluster of %s, with the same role, already; name another cluster, or another account's role",
 			name, region.AWSRegion())))
+	}
+	return refused
+}
+
+// refuseSchedules refuses schedules whose times nobody could tell.
+func refuseSchedules(region *v1alpha1.Region) field.ErrorList {
+	var refused field.ErrorList
+	for i := range region.Spec.Capacity.Schedules {
+		s := &region.Spec.Capacity.Schedules[i]
+		if err := schedule.Check(s); err != nil {
+			refused = append(refused, field.Invalid(field.NewPath("spec", "capacity", "schedules").Key(s.Name), s.Cron, err.Error()))
+		}
 	}
 	return refused
 }

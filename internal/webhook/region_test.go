@@ -5,9 +5,11 @@ package webhook_test
 
 import (
 	"context"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
@@ -52,6 +54,23 @@ var _ = Describe("The webhook of Regions", func() {
 		other := create(ctx, twin(withRole))
 		other.Spec.RoleARN = ""
 		expectRefused("spec.ecsCluster", region.Name)(admitUpdate(ctx, other))
+	})
+
+	It("refuses schedules that can't be read, when it is made and when it is changed", func(ctx context.Context) {
+		peak := func(cron, zone string) func(*v1alpha1.Region) {
+			return func(r *v1alpha1.Region) {
+				r.Spec.Capacity.Schedules = []v1alpha1.Schedule{{
+					Name: "peak", Cron: cron, TimeZone: zone, Duration: metav1.Duration{Duration: time.Hour}, DesiredFreeMandelboxes: ptr.To[int32](50),
+				}}
+			}
+		}
+		expectAdmitted(admit(ctx, newRegion(peak("30 7 * * MON-FRI", "Europe/Paris"))))
+		refusedCron := expectRefused("spec.capacity.schedules[peak]", "61 7 * * *")
+		refusedCron(admit(ctx, newRegion(peak("61 7 * * *", "UTC"))))
+		expectRefused("spec.capacity.schedules[peak]", "Europe/Atlantis")(admit(ctx, newRegion(peak("30 7 * * *", "Europe/Atlantis"))))
+		expectRefused("spec.capacity.schedules[peak]", "fits no day")(admit(ctx, newRegion(peak("0 9 30 2 *", "UTC"))))
+		peak("61 7 * * *", "UTC")(region)
+		refusedCron(admitUpdate(ctx, region))
 	})
 
 	Describe("with hosts", func() {
