@@ -25,6 +25,9 @@ type Candidate struct {
 	Protected bool
 	// Empty says that the host has no claim.
 	Empty bool
+	// Outdated says that the host was launched with other parameters than the next
+	// one would be.
+	Outdated bool
 	// Created is when the Instance was created.
 	Created time.Time
 	// Slots is the host's capacity.
@@ -51,7 +54,8 @@ type DownInput struct {
 
 // DownPlan is which hosts leave.
 type DownPlan struct {
-	// Leave names the hosts, oldest first.
+	// Leave names the hosts, the least useful first: those of releases that are not
+	// active, then outdated ones, then the oldest.
 	Leave []string
 	// SurplusSince is since when some active release of the region has had a host
 	// too many that didn't leave; zero if none has.
@@ -64,8 +68,8 @@ type DownPlan struct {
 // leave at once. An active release has a host too many while its free slots,
 // less those that waiting sessions will take, are at least DesiredFree and the
 // average capacity of its hosts, and it has more than MinInstances hosts. Once
-// that has been so in the region for Stabilization, its hosts leave, oldest
-// first, as many as are too many; a host whose own slots would be missing from
+// that has been so in the region for Stabilization, its hosts leave, outdated ones
+// and then the oldest first, as many as are too many; a host whose own slots would be missing from
 // DesiredFree stays, so that Up never asks for what Down just let go.
 func Down(in DownInput) DownPlan {
 	var plan DownPlan
@@ -97,7 +101,7 @@ func Down(in DownInput) DownPlan {
 			plan.SurplusSince = since
 		}
 	}
-	plan.Leave = oldestFirst(in.Candidates, leaving)
+	plan.Leave = named(in.Candidates, leaving)
 	return plan
 }
 
@@ -120,7 +124,7 @@ func stockOf(c Channel, hosts []Candidate) *stock {
 		free:        c.Free - c.Pending,
 		desiredFree: c.DesiredFree,
 		minHosts:    int(c.MinInstances),
-		hosts:       slices.SortedFunc(slices.Values(hosts), older),
+		hosts:       slices.SortedFunc(slices.Values(hosts), lessUseful),
 	}
 	for _, h := range hosts {
 		s.slots += h.Slots
@@ -153,10 +157,10 @@ func (s *stock) release() []string {
 	return names
 }
 
-// oldestFirst names the candidates that leave.
-func oldestFirst(candidates []Candidate, leaving map[string]bool) []string {
+// named names the candidates that leave, the least useful first.
+func named(candidates []Candidate, leaving map[string]bool) []string {
 	var names []string
-	for _, c := range slices.SortedFunc(slices.Values(candidates), older) {
+	for _, c := range slices.SortedFunc(slices.Values(candidates), lessUseful) {
 		if leaving[c.Name] {
 			names = append(names, c.Name)
 		}
@@ -164,6 +168,18 @@ func oldestFirst(candidates []Candidate, leaving map[string]bool) []string {
 	return names
 }
 
-func older(a, b Candidate) int {
-	return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.Name, b.Name))
+func lessUseful(a, b Candidate) int {
+	return cmp.Or(
+		trueFirst(!a.ActiveRevision, !b.ActiveRevision), trueFirst(a.Outdated, b.Outdated),
+		a.Created.Compare(b.Created), cmp.Compare(a.Name, b.Name))
+}
+
+func trueFirst(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return -1
+	}
+	return 1
 }

@@ -31,6 +31,7 @@ func busy(c *Candidate)      { c.Empty = false }
 func protected(c *Candidate) { c.Protected = true }
 func inactive(c *Candidate)  { c.Revision, c.ActiveRevision = "r0", false }
 func younger(c *Candidate)   { c.Created = c.Created.Add(time.Minute) }
+func outdated(c *Candidate)  { c.Outdated = true }
 func ofB(c *Candidate)       { c.AMI = "b" }
 
 func slots(n int32) func(*Candidate) {
@@ -191,7 +192,23 @@ func TestDown(t *testing.T) {
 				Channels:   []Channel{has(8, 20)},
 				Candidates: []Candidate{candidate("a"), candidate("b", busy), candidate("c", inactive), candidate("d", protected)},
 			},
-			want: DownPlan{Leave: []string{"a", "c"}},
+			want: DownPlan{Leave: []string{"c", "a"}},
+		},
+		"outdated hosts leave before older ones": {
+			in: DownInput{
+				SurplusSince: long,
+				Channels:     []Channel{has(28, 20)},
+				Candidates:   []Candidate{candidate("a"), candidate("b", younger, outdated), candidate("c", younger)},
+			},
+			want: DownPlan{Leave: []string{"b"}},
+		},
+		"hosts of inactive releases are the least useful": {
+			in: DownInput{
+				SurplusSince: long,
+				Channels:     []Channel{has(28, 20)},
+				Candidates:   []Candidate{candidate("a", outdated), candidate("b", inactive, younger), candidate("c"), candidate("d")},
+			},
+			want: DownPlan{Leave: []string{"b", "a"}},
 		},
 		"no hosts": {
 			in: DownInput{SurplusSince: long, Channels: []Channel{has(0, 0)}},
