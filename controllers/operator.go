@@ -220,7 +220,7 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	}
 	channels := &ami.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Regions: regions, ClusterID: o.ClusterID,
-		Events: events, Clock: clock.RealClock{},
+		Events: events, Clock: clock.RealClock{}, Demand: assigner,
 	}
 	sweeper := &orphan.Sweeper{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Regions: regions, Events: events, Clock: clock.RealClock{},
@@ -256,7 +256,7 @@ func addMetrics(mgr ctrl.Manager, registry prometheus.Registerer) (*metrics.Coun
 	err = mgr.Add(&metrics.Reporter{
 		Registry: registry, Counts: counts, Cache: mgr.GetCache(), Clock: clock.RealClock{},
 		DesiredFree: func(a *v1alpha1.AMI, r *v1alpha1.Region) int32 {
-			free, _ := census.Desired(a, r)
+			free, _ := census.Desired(a, r, time.Now())
 			return free
 		},
 	})

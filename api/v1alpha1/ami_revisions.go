@@ -35,6 +35,17 @@ func (a *AMI) ActiveRow(region string) *RevisionRegion {
 	return active.Row(region)
 }
 
+// Swapped returns the revisions that regions have swapped to on their own, by region.
+func (a *AMI) Swapped() map[string]string {
+	swapped := map[string]string{}
+	for i := range a.Status.Regions {
+		if own := &a.Status.Regions[i]; own.ActiveRevision != "" {
+			swapped[own.Region] = own.ActiveRevision
+		}
+	}
+	return swapped
+}
+
 // Superseded says whether a revision has served in a region, and another does so now.
 func (a *AMI) Superseded(revision *Revision, region string) bool {
 	active := a.ActiveRevisionIn(region)

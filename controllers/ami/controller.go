@@ -22,12 +22,19 @@ import (
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
 	"github.com/mandelbox/mandelbox-operator/controllers/region/trouble"
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
+	"github.com/mandelbox/mandelbox-operator/internal/placement"
 )
 
 // retryStale is how long the cache is given to catch up with a write.
 const retryStale = 500 * time.Millisecond
 
-// Reconciler rolls out AMIs. All fields are required.
+// Demand says how many Mandelboxes wait for room.
+type Demand interface {
+	// Pending returns the number of Mandelboxes that wait for each release of a region.
+	Pending(region string) map[placement.Key]int32
+}
+
+// Reconciler rolls out AMIs. All fields but the marked one are required.
 type Reconciler struct {
 	// Client reads from the manager's cache, which has the indexes of controllers/index.
 	client.Client
@@ -41,6 +48,8 @@ type Reconciler struct {
 	Events events.EventRecorder
 	// Clock is the real one outside of tests.
 	Clock clock.PassiveClock
+	// Demand says how many Mandelboxes wait. May be nil: then none do.
+	Demand Demand
 
 	interest interest
 }

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -105,8 +106,9 @@ func hash(content ...any) (string, error) {
 }
 
 // planRevisions has the status hold the revision that the spec asks for: the
-// active one as it is, any other as Warming unless it has failed. Other revisions
-// that were warming are retired: the spec has moved on from them.
+// active one as it is, any other as Warming unless it has failed since the spec
+// was last changed. Other revisions that were warming are retired: the spec has
+// moved on from them.
 func (r *Reconciler) planRevisions(_ context.Context, s *scope) error {
 	revision, err := revisionOf(&s.ami.Spec)
 	if err != nil {
@@ -116,25 +118,46 @@ func (r *Reconciler) planRevisions(_ context.Context, s *scope) error {
 	if s.ami.Suspended() && s.ami.Status.ActiveRevision != s.wanted {
 		return nil
 	}
+	if s.ami.Revision(s.wanted) == nil && !s.hasRoom() {
+		s.wanted, s.behind = s.newest().Name, true
+	}
 	for i := range s.ami.Status.Revisions {
 		other := &s.ami.Status.Revisions[i]
 		moved := other.State == v1alpha1.RevisionWarming || other.State == v1alpha1.RevisionFailed
-		if other.Name != s.wanted && moved {
-			s.become(other, v1alpha1.RevisionRetiring)
+		if other.Name == s.wanted || !moved {
+			continue
 		}
+		if other.Name == s.ami.Status.ActiveRevision {
+			// It was to take back the regions that had swapped, and still serves the others.
+			s.become(other, v1alpha1.RevisionActive)
+			continue
+		}
+		s.become(other, v1alpha1.RevisionRetiring)
 	}
 	known := s.ami.Revision(s.wanted)
-	switch {
-	case known == nil:
+	if known == nil {
 		s.adopt(&revision)
 		s.ami.Status.Revisions = append(s.room(), revision)
-	case known.State == v1alpha1.RevisionRetiring:
+		return nil
+	}
+	s.resume(known)
+	return nil
+}
+
+// resume has a known revision warm again where it must: one that was replaced, one
+// that failed before the spec was changed, and the active one if regions have left
+// it on their own.
+func (s *scope) resume(known *v1alpha1.Revision) {
+	changed := ptr.Deref(s.before.Status.ObservedGeneration, -1) != s.ami.Generation
+	switch {
+	case known.State == v1alpha1.RevisionRetiring,
+		known.State == v1alpha1.RevisionFailed && changed,
+		known.State == v1alpha1.RevisionActive && len(s.ami.Swapped()) > 0:
 		s.become(known, v1alpha1.RevisionWarming)
 	case known.State == v1alpha1.RevisionWarming && wasSuspended(s.before):
 		// The time that it stood still doesn't count against its timeout.
 		known.Time = metav1.NewTime(s.now)
 	}
-	return nil
 }
 
 // become puts a revision into a state.
@@ -154,14 +177,44 @@ func (s *scope) adopt(revision *v1alpha1.Revision) {
 	}
 }
 
+// serves says whether a revision is the active one, somewhere or everywhere.
+func (s *scope) serves(revision *v1alpha1.Revision) bool {
+	return revision.Name == s.ami.Status.ActiveRevision ||
+		slices.Contains(slices.Collect(maps.Values(s.ami.Swapped())), revision.Name)
+}
+
+// hasRoom says whether the status has, or can make, room for one more revision.
+func (s *scope) hasRoom() bool {
+	serving := 0
+	for i := range s.ami.Status.Revisions {
+		if s.serves(&s.ami.Status.Revisions[i]) {
+			serving++
+		}
+	}
+	return serving < maxRevisions
+}
+
+// newest is the last revision that began to roll out.
+func (s *scope) newest() *v1alpha1.Revision {
+	var newest *v1alpha1.Revision
+	for i := range s.ami.Status.Revisions {
+		revision := &s.ami.Status.Revisions[i]
+		if revision.Name != s.ami.Status.ActiveRevision && (newest == nil || newest.Time.Before(&revision.Time)) {
+			newest = revision
+		}
+	}
+	return newest
+}
+
 // room returns the revisions with room for one more: if it must, it drops one
-// that is neither active nor wanted, rather one without hosts, rather an older.
+// that serves nowhere, rather one without hosts, rather an older. There must be
+// one to drop.
 func (s *scope) room() []v1alpha1.Revision {
 	revisions := s.ami.Status.Revisions
 	for len(revisions) >= maxRevisions {
 		drop := -1
 		for i := range revisions {
-			if revisions[i].Name != s.ami.Status.ActiveRevision && (drop < 0 || s.goesFirst(&revisions[i], &revisions[drop])) {
+			if !s.serves(&revisions[i]) && (drop < 0 || s.goesFirst(&revisions[i], &revisions[drop])) {
 				drop = i
 			}
 		}

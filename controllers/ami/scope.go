@@ -17,6 +17,7 @@ import (
 	"github.com/mandelbox/mandelbox-operator/controllers/index"
 	"github.com/mandelbox/mandelbox-operator/controllers/region/census"
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
+	"github.com/mandelbox/mandelbox-operator/internal/placement"
 )
 
 // scope holds the facts of one reconcile.
@@ -35,6 +36,10 @@ type scope struct {
 
 	// wanted is the name of the revision that the spec asks for; empty until known.
 	wanted string
+	// behind says that wanted is an earlier release, which the spec's waits for.
+	behind bool
+	// failedFor is the reason for which the wanted release was given up just now.
+	failedFor string
 	// waiting says for each region what the rollout waits for there.
 	waiting map[string]string
 
@@ -53,6 +58,8 @@ type place struct {
 	// open is nil until the Region controller opened it.
 	open    *cloud.Region
 	catalog cloud.Catalog
+	// pending are the Mandelboxes that wait for room there.
+	pending map[placement.Key]int32
 }
 
 func (r *Reconciler) newScope(ctx context.Context, ami *v1alpha1.AMI) (*scope, error) {
@@ -91,6 +98,9 @@ func (r *Reconciler) place(ctx context.Context, name string) (place, error) {
 		return place{}, fmt.Errorf("reading Region %s: %w", name, err)
 	}
 	p := place{region: region}
+	if r.Demand != nil {
+		p.pending = r.Demand.Pending(name)
+	}
 	if open, ok := r.Regions.Get(name); ok {
 		p.open, p.catalog = open, open.Observer().Catalog()
 	}

@@ -128,7 +128,7 @@ func world(active string, hosts map[string]census.Count, revisions ...v1alpha1.R
 	ami := &v1alpha1.AMI{
 		ObjectMeta: metav1.ObjectMeta{Name: "stable", Generation: 2},
 		Spec:       *spec(func(s *v1alpha1.AMISpec) { s.Images = s.Images[:1] }),
-		Status:     v1alpha1.AMIStatus{ActiveRevision: active, Revisions: revisions},
+		Status:     v1alpha1.AMIStatus{ObservedGeneration: ptr.To[int64](2), ActiveRevision: active, Revisions: revisions},
 	}
 	s := &scope{
 		before: ami.DeepCopy(), ami: ami, now: now,

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -21,11 +22,12 @@ import (
 	"github.com/mandelbox/mandelbox-operator/internal/status"
 )
 
-// maxRegions is how many regions the status has room for, and maxRegionMessage
-// how long a message of one may be.
+// maxRegions is how many regions the status has room for, maxRegionMessage how
+// long a message of one may be, and maxProgress the line on all.
 const (
 	maxRegions       = 64
 	maxRegionMessage = 1024
+	maxProgress      = 4096
 )
 
 // writeStatus computes the status from the facts, writes it if it differs, and
@@ -34,7 +36,8 @@ func (r *Reconciler) writeStatus(ctx context.Context, s *scope, verdict trouble.
 	before := s.before.DeepCopy()
 	s.computeStatus(verdict)
 	rolled := before.Status.ActiveRevision != s.ami.Status.ActiveRevision ||
-		!equality.Semantic.DeepEqual(before.Status.Revisions, s.ami.Status.Revisions)
+		!equality.Semantic.DeepEqual(before.Status.Revisions, s.ami.Status.Revisions) ||
+		!maps.Equal(before.Swapped(), s.ami.Swapped())
 	if err := status.Patch(ctx, r.Client, s.before, s.ami, rolled); err != nil {
 		return err
 	}
@@ -49,6 +52,7 @@ func (s *scope) computeStatus(verdict trouble.Verdict) {
 	st := &s.ami.Status
 	st.ObservedGeneration = ptr.To(s.ami.Generation)
 	st.Regions = s.regionStatuses()
+	st.Progress = s.progressLine()
 	conditions := status.New(&st.Conditions, s.ami.Generation)
 	if !s.ami.DeletionTimestamp.IsZero() {
 		s.setDeleting(conditions, verdict)
@@ -79,27 +83,76 @@ func (s *scope) progress(verdict trouble.Verdict) progress {
 	switch {
 	case verdict.Says():
 		return progress{
-			rolledOut: wanted != nil && s.wanted == s.ami.Status.ActiveRevision,
+			rolledOut: s.rolledOut(wanted),
 			stalled:   verdict.Stalled, reconciling: !verdict.Stalled,
 			reason: verdict.Reason, message: verdict.Message,
 		}
-	case wanted != nil && wanted.Name == s.ami.Status.ActiveRevision:
-		return progress{rolledOut: true, reason: v1alpha1.ReasonRolledOut,
-			message: fmt.Sprintf("Revision %s is active in %s.", wanted.Name, regionList(wanted))}
+	case s.rolledOut(wanted):
+		return s.done(wanted)
 	case s.ami.Suspended():
 		return progress{reconciling: s.ami.Status.ActiveRevision == "", reason: v1alpha1.ReasonSuspended,
 			message: "spec.suspend holds the rollout where it stands."}
 	case wanted != nil && wanted.State == v1alpha1.RevisionFailed:
-		return progress{stalled: true, reason: v1alpha1.ReasonBufferTimeout, message: s.failure()}
+		reason, message := s.failure()
+		return progress{stalled: true, reason: reason, message: message}
 	}
 	return progress{reconciling: true, reason: v1alpha1.ReasonRollingOut, message: s.rollingOut()}
 }
 
-func (s *scope) rollingOut() string {
-	if len(s.waiting) == 0 {
-		return fmt.Sprintf("Revision %s is on its way.", s.wanted)
+// rolledOut says whether the wanted release is the active one in all regions.
+func (s *scope) rolledOut(wanted *v1alpha1.Revision) bool {
+	return wanted != nil && wanted.Name == s.ami.Status.ActiveRevision && wanted.State == v1alpha1.RevisionActive && !s.behind
+}
+
+// done is the progress of a release that is active in all regions, in some of
+// which it may be launched no more.
+func (s *scope) done(wanted *v1alpha1.Revision) progress {
+	var stopped []string
+	for i := range wanted.Regions {
+		if why := s.neverActive(&wanted.Regions[i]); why != "" {
+			stopped = append(stopped, fmt.Sprintf("in %s, since %s", wanted.Regions[i].Region, why))
+		}
 	}
-	return fmt.Sprintf("Revision %s waits: %s.", s.wanted, s.waits())
+	if len(stopped) > 0 {
+		return progress{rolledOut: true, stalled: true, reason: v1alpha1.ReasonHostsNeverActive, message: fmt.Sprintf(
+			"Revision %s is active, but launched no more %s. Roll out a sound image, or mend the Region's launch parameters.",
+			wanted.Name, trouble.List(stopped))}
+	}
+	return progress{rolledOut: true, reason: v1alpha1.ReasonRolledOut,
+		message: fmt.Sprintf("Revision %s is active in %s.%s", wanted.Name, regionList(wanted), s.drainingUntil())}
+}
+
+// drainingUntil says when sessions of replaced releases will be ended, if any will.
+func (s *scope) drainingUntil() string {
+	var sessions int
+	var first time.Time
+	for i := range s.hosts {
+		host := &s.hosts[i]
+		deadline, err := time.Parse(time.RFC3339, host.Annotations[v1alpha1.AnnotationForceDrainAfter])
+		if err != nil || !host.Leaving() || len(host.Status.Claims) == 0 {
+			continue
+		}
+		sessions += len(host.Status.Claims)
+		if first.IsZero() || deadline.Before(first) {
+			first = deadline
+		}
+	}
+	if sessions == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" Of the releases before it, %s will be ended from %s on (spec.rollout.drainTimeout).",
+		trouble.Count(sessions, "session"), first.UTC().Format(time.RFC3339))
+}
+
+func (s *scope) rollingOut() string {
+	behind := ""
+	if s.behind {
+		behind = " The spec's release waits until this one is done: three are in service already."
+	}
+	if len(s.waiting) == 0 {
+		return fmt.Sprintf("Revision %s is on its way.%s", s.wanted, behind)
+	}
+	return fmt.Sprintf("Revision %s waits: %s.%s", s.wanted, s.waits(), behind)
 }
 
 func (s *scope) waits() string {
@@ -110,22 +163,26 @@ func (s *scope) waits() string {
 	return trouble.List(waits)
 }
 
-// failure says what a failed revision lacked when its time was up. It is known in
-// the reconcile that fails it, and kept from then on: its hosts leave, and what
-// can be seen later is not why it failed.
-func (s *scope) failure() string {
+// failure says why a revision failed and what it lacked. It is known in the
+// reconcile that fails it, and kept from then on: its hosts leave, and what can be
+// seen later is not why it failed.
+func (s *scope) failure() (reason, message string) {
 	if was := s.before.Revision(s.wanted); was != nil && was.State == v1alpha1.RevisionFailed {
 		told := meta.FindStatusCondition(s.before.Status.Conditions, v1alpha1.ConditionRolledOut)
-		if told != nil && told.Reason == v1alpha1.ReasonBufferTimeout {
-			return told.Message
+		if told != nil && (told.Reason == v1alpha1.ReasonBufferTimeout || told.Reason == v1alpha1.ReasonRolloutFailed) {
+			return told.Reason, told.Message
 		}
 	}
 	lacked := ""
 	if len(s.waiting) > 0 {
 		lacked = ": " + s.waits()
 	}
-	return fmt.Sprintf("Revision %s was not ready within spec.rollout.bufferTimeout (%s)%s. "+
-		"The release before it goes on serving; change or revert the spec to go on.", s.wanted, bufferTimeout(s.ami), lacked)
+	next := "What served before goes on serving; change or revert the spec to go on."
+	if s.failedFor == v1alpha1.ReasonRolloutFailed {
+		return s.failedFor, fmt.Sprintf("Revision %s can't be launched%s. %s", s.wanted, lacked, next)
+	}
+	return v1alpha1.ReasonBufferTimeout, fmt.Sprintf("Revision %s was not ready within spec.rollout.bufferTimeout (%s)%s. %s",
+		s.wanted, bufferTimeout(s.ami), lacked, next)
 }
 
 // setProgress sets RolledOut by the wanted release and Ready by the active one,
@@ -159,9 +216,9 @@ func (s *scope) serving() (serving, lacks string) {
 	}
 	var without []string
 	for i := range active.Regions {
-		row := &active.Regions[i]
-		if s.needsHost(row.Region) && s.count(row).Open == 0 {
-			without = append(without, row.Region)
+		region := active.Regions[i].Region
+		if s.needsHost(region) && s.count(s.ami.ActiveRow(region)).Open == 0 {
+			without = append(without, region)
 		}
 	}
 	if len(without) > 0 {
@@ -175,72 +232,8 @@ func (s *scope) needsHost(name string) bool {
 	if region == nil {
 		return true
 	}
-	desired, minInstances := census.Desired(s.ami, region)
+	desired, minInstances := census.Desired(s.ami, region, s.now)
 	return region.Enabled() && (desired > 0 || minInstances > 0)
-}
-
-// regionStatuses say how the channel stands in each region that its spec or its
-// active release names, or where it has hosts.
-func (s *scope) regionStatuses() []v1alpha1.AMIRegionStatus {
-	hosts := map[string]census.Count{}
-	for release, count := range s.counts {
-		hosts[release.Region] = hosts[release.Region].Plus(count)
-	}
-	names := map[string]bool{}
-	for name := range hosts {
-		names[name] = true
-	}
-	for _, image := range s.ami.Spec.Images {
-		names[image.Region] = true
-	}
-	if active := s.ami.Revision(s.ami.Status.ActiveRevision); active != nil {
-		for _, row := range active.Regions {
-			names[row.Region] = true
-		}
-	}
-	var statuses []v1alpha1.AMIRegionStatus
-	for _, name := range slices.Sorted(maps.Keys(names)) {
-		statuses = append(statuses, s.regionStatus(name, hosts[name]))
-	}
-	return statuses[:min(maxRegions, len(statuses))]
-}
-
-func (s *scope) regionStatus(name string, hosts census.Count) v1alpha1.AMIRegionStatus {
-	active := s.ami.ActiveRow(name)
-	st := v1alpha1.AMIRegionStatus{
-		Region:                 name,
-		Active:                 ptr.To(active != nil && s.ami.DeletionTimestamp.IsZero()),
-		ProtectedFromScaleDown: ptr.To(s.warming(name, active)),
-		Hosts:                  hosts.Phases(),
-		Free:                   ptr.To(s.count(active).Free),
-		Message:                shorten(s.waiting[name]),
-	}
-	switch image := s.ami.Image(name); {
-	case active != nil:
-		st.ImageID = active.ImageID
-	case image != nil:
-		st.ImageID = image.ImageID
-	}
-	if region := s.regions[name].region; st.Message == "" && region == nil {
-		st.Message = fmt.Sprintf("Region %s does not exist", name)
-	}
-	return st
-}
-
-// warming says whether a coming release fills a buffer of its own in a region.
-func (s *scope) warming(name string, active *v1alpha1.RevisionRegion) bool {
-	for i := range s.ami.Status.Revisions {
-		revision := &s.ami.Status.Revisions[i]
-		row := revision.Row(name)
-		if revision.State == v1alpha1.RevisionWarming && row != nil && (active == nil || row.ID != active.ID) {
-			return true
-		}
-	}
-	return false
-}
-
-func shorten(message string) string {
-	return message[:min(maxRegionMessage, len(message))]
 }
 
 // wasSuspended says whether the status told of a suspended rollout.

@@ -36,7 +36,7 @@ func (r *Reconciler) findImages(_ context.Context, s *scope) error {
 		case known:
 		case asked:
 			missing = append(missing, fmt.Sprintf("%s in %s", image.ImageID, image.Region))
-		case warming:
+		case warming && !s.behind:
 			s.waiting[image.Region] = fmt.Sprintf("EC2 has not answered for image %s yet", image.ImageID)
 		}
 	}
@@ -65,6 +65,10 @@ func (r *Reconciler) registerTasks(ctx context.Context, s *scope) error {
 			continue
 		}
 		place := s.regions[row.Region]
+		if s.behind {
+			s.waiting[row.Region] = "the spec was changed before its task definition was registered"
+			continue
+		}
 		if obstacle := place.obstacle(row.Region); obstacle != "" {
 			s.waiting[row.Region] = obstacle
 			continue

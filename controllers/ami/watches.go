@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -128,15 +129,16 @@ func hostCounts() predicate.Predicate {
 	}
 }
 
-// regionChanged lets through a Region's new spec, and its first reconcile, which
-// opened it.
+// regionChanged lets through a Region's new spec, its first reconcile, which
+// opened it, and what became of hosts there.
 func regionChanged() predicate.Predicate {
-	observed := func(o client.Object) bool {
-		region := o.(*v1alpha1.Region)
+	observed := func(region *v1alpha1.Region) bool {
 		return region.Status.ObservedGeneration != nil && *region.Status.ObservedGeneration >= 0
 	}
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
-		return e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration() || observed(e.ObjectOld) != observed(e.ObjectNew)
+		old, now := e.ObjectOld.(*v1alpha1.Region), e.ObjectNew.(*v1alpha1.Region)
+		return old.Generation != now.Generation || observed(old) != observed(now) ||
+			!equality.Semantic.DeepEqual(old.Status.Launches, now.Status.Launches)
 	}}
 }
 

@@ -84,6 +84,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		r.openRegion,
 		r.findNetwork,
 		r.ensureCluster,
+		r.readSchedules,
+		r.recordLaunches,
 		r.carryOutDecision,
 		r.scaleUp,
 		r.scaleDown,

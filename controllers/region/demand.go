@@ -28,9 +28,10 @@ func (s *scope) channels() []scaling.Channel {
 	channels := make([]scaling.Channel, 0, len(s.releases))
 	for _, key := range s.keys() {
 		release, count := s.releases[key], s.counts[key]
-		desired, minInstances := census.Desired(release.ami, s.region)
+		desired, minInstances := census.Desired(release.ami, s.region, s.now)
 		if !release.active {
-			desired = census.Buffer(desired, s.freeBefore(release))
+			free, pending := s.offeredBefore(release)
+			desired = census.Buffer(desired, free, pending)
 		}
 		slots, _ := s.slotsPerHost(release)
 		channels = append(channels, scaling.Channel{
@@ -49,14 +50,15 @@ func (s *scope) channels() []scaling.Channel {
 	return channels
 }
 
-// freeBefore is the number of free slots of the release that a warming one is to
-// take over from.
-func (s *scope) freeBefore(warming release) int32 {
+// offeredBefore is the number of free slots of the release that a warming one is
+// to take over from, and of the Mandelboxes that wait for it.
+func (s *scope) offeredBefore(warming release) (free, pending int32) {
 	row := warming.ami.ActiveRow(s.region.Name)
 	if row == nil {
-		return 0
+		return 0, 0
 	}
-	return s.counts[census.Release{Region: s.region.Name, AMI: warming.ami.Name, Revision: row.ID}].Free
+	key := census.Release{Region: s.region.Name, AMI: warming.ami.Name, Revision: row.ID}
+	return s.counts[key].Free, s.pending[placement.Key{Region: key.Region, AMI: key.AMI, Revision: key.Revision}]
 }
 
 // slotsPerHost plans the slots of the next host of a release by the first of the
@@ -100,6 +102,9 @@ func (s *scope) obstacle(of release) string {
 	}
 	if _, known := s.catalog.Images[of.row.ImageID]; !known {
 		return fmt.Sprintf("EC2 does not know image %s", of.row.ImageID)
+	}
+	if why := s.neverActive[s.keyOf(of)]; why != "" {
+		return why
 	}
 	_, obstacle := s.slotsPerHost(of)
 	return obstacle

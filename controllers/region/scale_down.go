@@ -6,14 +6,11 @@ package region
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
 	"github.com/mandelbox/mandelbox-operator/controllers/region/census"
@@ -76,6 +73,7 @@ func (s *scope) candidates() []scaling.Candidate {
 			Empty:          len(host.Status.Claims) == 0,
 			Created:        host.CreationTimestamp.Time,
 			Slots:          host.Slots(),
+			Outdated:       s.outdated(host),
 		})
 	}
 	return candidates
@@ -83,8 +81,11 @@ func (s *scope) candidates() []scaling.Candidate {
 
 // mayLeave says whether a host is the Region's own, and not on its way out yet.
 func (s *scope) mayLeave(host *v1alpha1.Instance) bool {
-	return metav1.IsControlledBy(host, s.region) && host.DeletionTimestamp.IsZero()
+	return s.isOwn(host) && host.DeletionTimestamp.IsZero()
 }
+
+// isOwn says whether the Region made a host, rather than a person.
+func (s *scope) isOwn(host *v1alpha1.Instance) bool { return metav1.IsControlledBy(host, s.region) }
 
 // letGo deletes hosts, each only if it is still as it was when it was found
 // empty. One that got a session since stays.
@@ -111,29 +112,6 @@ func (r *Reconciler) letGo(ctx context.Context, s *scope, names []string) error 
 	if len(s.left) > 0 {
 		r.Events.Eventf(s.region, nil, corev1.EventTypeNormal, "ScalingDown", "Terminate",
 			"%s without a session leave: %s", trouble.Count(len(s.left), "host"), trouble.List(s.left))
-	}
-	return errors.Join(errs...)
-}
-
-// drainRetired keeps new sessions off the hosts of releases that are not active
-// any more and still have sessions, which run on until they end.
-func (r *Reconciler) drainRetired(ctx context.Context, s *scope) error {
-	var errs []error
-	for i := range s.hosts {
-		host := &s.hosts[i]
-		_, wanted := s.releases[census.ReleaseOf(host)]
-		if wanted || !s.mayLeave(host) || host.Draining() || len(host.Status.Claims) == 0 {
-			continue
-		}
-		drained := host.DeepCopy()
-		drained.Spec.Drain = ptr.To(true)
-		err := r.Patch(ctx, drained, client.MergeFromWithOptions(host, client.MergeFromWithOptimisticLock{}))
-		switch {
-		case apierrors.IsConflict(err):
-			s.lookAgain = earliest(s.lookAgain, retryStale)
-		case client.IgnoreNotFound(err) != nil:
-			errs = append(errs, fmt.Errorf("draining Instance %s: %w", host.Name, err))
-		}
 	}
 	return errors.Join(errs...)
 }

@@ -81,7 +81,7 @@ func (s *scope) hostsOf(decision *v1alpha1.ScalingDecision) []*v1alpha1.Instance
 		release, wanted := s.releases[key]
 		for range launch.Count {
 			if wanted {
-				hosts = append(hosts, newHost(s.region, release, decision.Number, at))
+				hosts = append(hosts, newHost(s.region, release, s.parameters, decision.Number, at))
 			}
 			at++
 		}
@@ -91,7 +91,7 @@ func (s *scope) hostsOf(decision *v1alpha1.ScalingDecision) []*v1alpha1.Instance
 
 // newHost returns the Instance with that place in a decision; everything that its
 // launch depends on is pinned.
-func newHost(region *v1alpha1.Region, of release, decision int64, at int) *v1alpha1.Instance {
+func newHost(region *v1alpha1.Region, of release, parameters string, decision int64, at int) *v1alpha1.Instance {
 	return &v1alpha1.Instance{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: hostName(region.Name, of.row.ID, decision, at),
@@ -100,6 +100,8 @@ func newHost(region *v1alpha1.Region, of release, decision int64, at int) *v1alp
 				v1alpha1.LabelAMI:      of.ami.Name,
 				v1alpha1.LabelRevision: of.row.ID,
 				v1alpha1.LabelDecision: strconv.FormatInt(decision, 10),
+
+				v1alpha1.LabelLaunchParameters: parameters,
 			},
 		},
 		Spec: v1alpha1.InstanceSpec{

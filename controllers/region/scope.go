@@ -46,6 +46,15 @@ type scope struct {
 	securityGroups []string
 	clusterARN     string
 
+	// parameters is the hash of the launch parameters of the next host.
+	parameters string
+	// schedules are the names of those in force.
+	schedules []string
+	// records are what became of the last hosts of each release, and neverActive why
+	// one is launched no more.
+	records     []v1alpha1.LaunchRecord
+	neverActive map[census.Release]string
+
 	// plan is what should be launched, and launched how many hosts were.
 	plan     scaling.UpPlan
 	launched int
@@ -85,6 +94,11 @@ func (r *Reconciler) newScope(ctx context.Context, region *v1alpha1.Region) (*sc
 		amis: amis.Items, hosts: hosts.Items,
 		releases: releasesIn(region.Name, amis.Items),
 	}
+	parameters, err := launchParameters(&region.Spec)
+	if err != nil {
+		return nil, fmt.Errorf("reading the launch parameters of Region %s: %w", region.Name, err)
+	}
+	s.parameters = parameters
 	if r.Demand != nil {
 		s.pending = r.Demand.Pending(region.Name)
 	}
@@ -104,7 +118,8 @@ func releasesIn(region string, amis []v1alpha1.AMI) map[census.Release]release {
 		for j := range ami.Status.Revisions {
 			revision := &ami.Status.Revisions[j]
 			row := revision.Row(region)
-			active := revision.Name == ami.Status.ActiveRevision
+			serving := ami.ActiveRevisionIn(region)
+			active := serving != nil && serving.Name == revision.Name
 			if row == nil || !active && revision.State != v1alpha1.RevisionWarming {
 				continue
 			}
@@ -149,6 +164,10 @@ func (s *scope) waiting() int32 {
 		waiting += n
 	}
 	return waiting
+}
+
+func (s *scope) keyOf(of release) census.Release {
+	return census.Release{Region: s.region.Name, AMI: of.ami.Name, Revision: of.row.ID}
 }
 
 // keys are the releases in the order of their channels' names.

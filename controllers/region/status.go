@@ -45,6 +45,10 @@ func (s *scope) computeStatus(verdict trouble.Verdict) {
 	if s.catalog.Ready {
 		st.Subnets, st.SecurityGroups, st.ECSClusterARN = s.subnets, s.securityGroups, s.clusterARN
 	}
+	st.OutdatedHosts = ptr.To(s.outdatedHosts())
+	if s.region.DeletionTimestamp.IsZero() {
+		st.Schedules, st.Launches = s.schedules, s.records
+	}
 	st.SurplusSince = nil
 	if !s.surplusSince.IsZero() {
 		st.SurplusSince = ptr.To(metav1.NewTime(s.surplusSince))
@@ -89,13 +93,15 @@ func (s *scope) setReady(conditions status.Writer, verdict trouble.Verdict) {
 		}
 		return
 	}
-	switch short, obstacle := s.shortfall(), s.firstObstacle(); {
+	switch short, obstacle, stopped := s.shortfall(), s.firstObstacle(), s.stopped(); {
 	case !s.region.DeletionTimestamp.IsZero():
 		conditions.Reconciling(v1alpha1.ReasonDeleting, "The Region is being deleted.")
 	case !s.region.Enabled():
 		conditions.Ready(v1alpha1.ReasonDisabled, "spec.enabled is false: no host is launched and no Mandelbox assigned.")
 	case len(s.releases) == 0:
 		conditions.Ready(v1alpha1.ReasonNoChannel, "The region is prepared; no AMI has a release for it yet.")
+	case stopped != "":
+		conditions.Stalled(v1alpha1.ReasonHostsNeverActive, stopped)
 	case obstacle != "":
 		conditions.Reconciling(v1alpha1.ReasonProgressing, obstacle)
 	case s.plan.Denied > 0:

@@ -5,6 +5,7 @@ package region
 
 import (
 	"context"
+	"maps"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -127,6 +128,7 @@ func releasesChanged() predicate.Predicate {
 		return old.Generation != now.Generation ||
 			old.DeletionTimestamp.IsZero() != now.DeletionTimestamp.IsZero() ||
 			old.Status.ActiveRevision != now.Status.ActiveRevision ||
-			!equality.Semantic.DeepEqual(old.Status.Revisions, now.Status.Revisions)
+			!equality.Semantic.DeepEqual(old.Status.Revisions, now.Status.Revisions) ||
+			!maps.Equal(old.Swapped(), now.Swapped())
 	}}
 }

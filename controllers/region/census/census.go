@@ -6,11 +6,14 @@
 package census
 
 import (
+	"time"
+
 	"k8s.io/utils/ptr"
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
 	"github.com/mandelbox/mandelbox-operator/internal/scaling"
+	"github.com/mandelbox/mandelbox-operator/internal/schedule"
 )
 
 // Release is one release of a channel in one region: a row of an AMI's status.
@@ -138,18 +141,20 @@ func SlotsPerHost(region *v1alpha1.Region, gpu v1alpha1.GPUMode, of cloud.Instan
 }
 
 // Desired is how many slots a channel keeps free in a region, and the least
-// number of hosts it keeps there: the channel's own figures, or the Region's.
-func Desired(ami *v1alpha1.AMI, region *v1alpha1.Region) (free, minInstances int32) {
+// number of hosts it keeps there: the channel's own figures, or the Region's. A
+// schedule that is in force then asks for more room, never for less.
+func Desired(ami *v1alpha1.AMI, region *v1alpha1.Region, now time.Time) (free, minInstances int32) {
 	free = ptr.Deref(region.Spec.Capacity.DesiredFreeMandelboxes, 20)
 	minInstances = ptr.Deref(region.Spec.Capacity.MinInstances, 0)
 	if image := ami.Image(region.Name); image != nil {
 		free = ptr.Deref(image.DesiredFreeMandelboxes, free)
 		minInstances = ptr.Deref(image.MinInstances, minInstances)
 	}
-	return free, minInstances
+	return max(free, schedule.At(region.Spec.Capacity.Schedules, now).DesiredFree), minInstances
 }
 
 // Buffer is how many slots the next release must have free in a region before it
 // takes over: those that are desired, and no fewer than the release before it
-// has, so that nobody who could be served before the swap has to wait after it.
-func Buffer(desired, freeBefore int32) int32 { return max(desired, freeBefore) }
+// has, those included that wait for room of it now: a release never shrinks what
+// is on offer.
+func Buffer(desired, freeBefore, pending int32) int32 { return max(desired, freeBefore+pending) }

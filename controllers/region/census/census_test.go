@@ -140,7 +140,7 @@ func TestDesired(t *testing.T) {
 	ami := &v1alpha1.AMI{Spec: v1alpha1.AMISpec{Images: []v1alpha1.RegionImage{{Region: "east"}, {Region: "west", DesiredFreeMandelboxes: ptr.To[int32](1)}}}}
 	check := func(what string, free, minInstances int32) {
 		t.Helper()
-		gotFree, gotMin := census.Desired(ami, region)
+		gotFree, gotMin := census.Desired(ami, region, time.Unix(0, 0))
 		if gotFree != free || gotMin != minInstances {
 			t.Errorf("%s: got %d free, %d hosts; want %d and %d", what, gotFree, gotMin, free, minInstances)
 		}
@@ -150,4 +150,24 @@ func TestDesired(t *testing.T) {
 	check("the Region's", 0, 2)
 	ami.Spec.Images[0].DesiredFreeMandelboxes, ami.Spec.Images[0].MinInstances = ptr.To[int32](5), ptr.To[int32](0)
 	check("the channel's own", 5, 0)
+	region.Spec.Capacity.Schedules = []v1alpha1.Schedule{
+		{Cron: "* * * * *", Duration: metav1.Duration{Duration: time.Minute}, DesiredFreeMandelboxes: ptr.To[int32](4)},
+	}
+	check("a schedule that asks for less", 5, 0)
+	region.Spec.Capacity.Schedules[0].DesiredFreeMandelboxes = ptr.To[int32](6)
+	check("a schedule that asks for more", 6, 0)
+}
+
+func TestBuffer(t *testing.T) {
+	for name, test := range map[string]struct{ desired, free, pending, want int32 }{
+		"what is desired":                {20, 12, 0, 20},
+		"what is free before":            {20, 30, 0, 30},
+		"what is free, and who waits":    {20, 15, 10, 25},
+		"who waits where nothing is":     {0, 0, 3, 3},
+		"nothing where nothing is asked": {0, 0, 0, 0},
+	} {
+		if got := census.Buffer(test.desired, test.free, test.pending); got != test.want {
+			t.Errorf("%s: got %d, want %d", name, got, test.want)
+		}
+	}
 }
