@@ -30,10 +30,7 @@ const shortageMemory = 3 * time.Minute
 // the hosts of calls whose answers were lost.
 func (r *Reconciler) launch(_ context.Context, s *scope) error {
 	i := s.instance
-	if s.cloud == nil || s.region == nil || i.Leaving() || i.Status.InstanceID != "" || s.presence == cloud.Present {
-		return nil
-	}
-	if !s.region.Enabled() && i.Status.Launch == nil {
+	if !toBeLaunched(s) {
 		return nil
 	}
 	observer := s.cloud.Observer()
@@ -62,11 +59,21 @@ func (r *Reconciler) launch(_ context.Context, s *scope) error {
 	return nil
 }
 
+// toBeLaunched says whether the host isn't there yet and is to be. In a region that
+// is switched off only what was asked for before is.
+func toBeLaunched(s *scope) bool {
+	i := s.instance
+	if s.cloud == nil || s.region == nil || i.Leaving() || i.Status.InstanceID != "" || s.presence == cloud.Present {
+		return false
+	}
+	return s.region.Enabled() || i.Status.Launch != nil
+}
+
 // plan chooses type and subnet, and says what is launched; or how long to wait
 // until a type that was not to be had is tried again.
 func (r *Reconciler) plan(s *scope) (plan, time.Duration) {
 	i, region, catalog := s.instance, s.region, s.cloud.Observer().Catalog()
-	instanceType, subnet, wait := r.Launcher.choose(s.cloud.Target().Region, i, catalog.Subnets, s.now)
+	instanceType, subnet, wait := r.Launcher.choose(i, catalog.Subnets, s.now)
 	if wait > 0 {
 		return plan{}, wait
 	}
@@ -152,7 +159,7 @@ func (s shortage) note(launch cloud.Launch, now time.Time) {
 // choose takes the first type, in order of preference, that some subnet has; hosts
 // are spread over the subnets by the number in their names. A type and subnet that
 // an intent was written for stay as they are until they are refused.
-func (l *Launcher) choose(_ string, i *v1alpha1.Instance, subnets []cloud.Subnet, now time.Time) (instanceType, subnet string, wait time.Duration) {
+func (l *Launcher) choose(i *v1alpha1.Instance, subnets []cloud.Subnet, now time.Time) (instanceType, subnet string, wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if i.Status.Launch != nil && !l.refused(i) {
