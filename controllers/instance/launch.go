@@ -9,9 +9,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"hash/fnv"
 	"maps"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,9 +19,6 @@ import (
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
 )
-
-// shortageMemory is how long a type that a zone didn't have isn't asked for there.
-const shortageMemory = 3 * time.Minute
 
 // launch asks for the host unless EC2 has it: by an intent that was written
 // before, or a new one. What is observed first decides, so that a restart finds
@@ -73,18 +68,18 @@ func toBeLaunched(s *scope) bool {
 // until a type that was not to be had is tried again.
 func (r *Reconciler) plan(s *scope) (plan, time.Duration) {
 	i, region, catalog := s.instance, s.region, s.cloud.Observer().Catalog()
-	instanceType, subnet, wait := r.Launcher.choose(i, catalog.Subnets, s.now)
+	pick, wait := r.Launcher.choose(i, catalog.Subnets, region.Spec.PurchaseOption == v1alpha1.PurchaseSpot, s.now)
 	if wait > 0 {
 		return plan{}, wait
 	}
 	launch := cloud.Launch{
-		ImageID: i.Spec.ImageID, InstanceType: instanceType, SubnetID: subnet,
+		ImageID: i.Spec.ImageID, InstanceType: pick.instanceType, SubnetID: pick.subnet,
 		SecurityGroups:           catalog.SecurityGroups,
 		AssociatePublicIPAddress: region.Spec.AssociatePublicIPAddress,
 		InstanceProfile:          region.Spec.InstanceProfile,
 		BlockDevices:             blockDevices(region.Spec.BlockDevices),
 		UserData:                 userData(s),
-		Spot:                     region.Spec.PurchaseOption == v1alpha1.PurchaseSpot,
+		Spot:                     pick.spot,
 		Tags:                     r.tags(s),
 	}
 	if template := region.Spec.LaunchTemplate; template != nil {
@@ -145,55 +140,6 @@ func blockDevices(devices []v1alpha1.BlockDevice) []cloud.BlockDevice {
 		})
 	}
 	return out
-}
-
-// shortage remembers which type was not to be had where, and since when.
-type shortage map[shortagePlace]time.Time
-
-type shortagePlace struct{ instanceType, subnet string }
-
-func (s shortage) note(launch cloud.Launch, now time.Time) {
-	s[shortagePlace{launch.InstanceType, launch.SubnetID}] = now
-}
-
-// choose takes the first type, in order of preference, that some subnet has; hosts
-// are spread over the subnets by the number in their names. A type and subnet that
-// an intent was written for stay as they are until they are refused.
-func (l *Launcher) choose(i *v1alpha1.Instance, subnets []cloud.Subnet, now time.Time) (instanceType, subnet string, wait time.Duration) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if i.Status.Launch != nil && !l.refused(i) {
-		return i.Status.InstanceType, i.Status.SubnetID, 0
-	}
-	subnets = slices.SortedFunc(slices.Values(subnets), func(a, b cloud.Subnet) int {
-		return cmp.Or(cmp.Compare(a.Zone, b.Zone), cmp.Compare(a.ID, b.ID))
-	})
-	start := spread(i.Name) % len(subnets)
-	for _, instanceType := range i.Spec.InstanceTypes {
-		for n := range subnets {
-			at := shortagePlace{instanceType, subnets[(start+n)%len(subnets)].ID}
-			left := l.shortage[at].Add(shortageMemory).Sub(now)
-			if left <= 0 {
-				return at.instanceType, at.subnet, 0
-			}
-			if wait == 0 || left < wait {
-				wait = left
-			}
-		}
-	}
-	return "", "", wait
-}
-
-// spread is the number that an Instance's name ends in, or a hash of a name that
-// ends in none.
-func spread(name string) int {
-	digits := name[strings.LastIndexByte(name, '-')+1:]
-	if n, err := strconv.Atoi(digits); err == nil && n >= 0 {
-		return n
-	}
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(name)) // A hash never fails to be written to.
-	return int(h.Sum32() & 0x7fffffff)
 }
 
 // compareNames orders names that end in a number by that number.

@@ -237,6 +237,7 @@ func (l *Launcher) launch(ctx context.Context, group []order) error {
 // open whether there are hosts: the same token is asked again after a pause.
 func (l *Launcher) answered(group []order, request cloud.Launch, hosts []cloud.Host, err error) {
 	now := l.Clock.Now()
+	err = nameQuota(err, request)
 	given := map[int32]bool{}
 	for _, host := range hosts {
 		given[host.Index] = true
@@ -245,6 +246,8 @@ func (l *Launcher) answered(group []order, request cloud.Launch, hosts []cloud.H
 	defer l.mu.Unlock()
 	if kind := cloud.KindOf(err); err != nil && (kind == cloud.KindCapacity || kind == cloud.KindQuota) || err == nil && len(given) < len(group) {
 		l.shortage.note(request, now)
+	} else if err == nil {
+		l.shortage.had(request)
 	}
 	for _, o := range group {
 		uid := o.instance.UID
