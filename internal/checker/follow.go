@@ -100,6 +100,7 @@ func followFrom(ctx context.Context, c client.WithWatch, list client.ObjectList,
 		}
 		return at, nil
 	}
+	defer context.AfterFunc(ctx, w.Stop)()
 	defer w.Stop()
 	for event := range w.ResultChan() {
 		if event.Type == watch.Error {

@@ -52,6 +52,13 @@ func (m *manager) start() error {
 	return nil
 }
 
+// runs says whether the process is to run.
+func (m *manager) runs() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.wanted
+}
+
 func (m *manager) wait(process *exec.Cmd, ended chan struct{}) {
 	err := process.Wait()
 	m.mu.Lock()

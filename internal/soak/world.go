@@ -164,8 +164,11 @@ func (w *world) stop() error {
 	return errors.Join(errs...)
 }
 
-// startManager starts the manager, and tells.
+// startManager starts the manager, unless it runs, and tells.
 func (w *world) startManager(m *manager) error {
+	if m.runs() {
+		return nil
+	}
 	w.started()
 	return m.start()
 }
