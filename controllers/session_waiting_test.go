@@ -139,12 +139,14 @@ var _ = Describe("A session that has to wait", func() {
 
 	It("runs in a fallback region when its own is full, and in the next when its own is off", func(ctx context.Context) {
 		w.region(ctx, near, oneSlot(1), func(r *v1alpha1.Region) { r.Spec.FallbackRegions = []string{far} })
-		w.region(ctx, far)
+		// There is no host in the fallback region until the first session runs, so that
+		// it can't go there before the host in its own region is known to have room.
+		fallback := w.region(ctx, far, func(r *v1alpha1.Region) { r.Spec.Capacity.DesiredFreeMandelboxes = ptr.To[int32](0) })
 		w.channel(ctx, "stable", []string{near, far})
-		Eventually(w.hosts(ctx, v1alpha1.InstanceActive)).Should(HaveLen(2))
 		first := w.session(ctx, "first", []string{near})
 		w.runs(ctx, first)
 		Expect(first.Status.Region).To(Equal(near))
+		w.merge(ctx, fallback, `{"spec":{"capacity":{"desiredFreeMandelboxes":1}}}`)
 		second := w.session(ctx, "second", []string{near})
 		w.runs(ctx, second)
 		Expect(second.Status.Region).To(Equal(far))
