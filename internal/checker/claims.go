@@ -58,6 +58,7 @@ func (c *Checker) instance(now time.Time, revision uint64, i *v1alpha1.Instance,
 	h.instanceID = i.Status.InstanceID
 	if key := i.LaunchKey(); key != "" {
 		h.launches[key] = true
+		c.cloud.launchers[key] = i.Name
 	}
 	c.checkSlots(now, i)
 	grew := c.followClaims(now, revision, h, i, deleted)

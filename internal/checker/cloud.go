@@ -66,6 +66,9 @@ type taskKey struct {
 type cloudState struct {
 	hosts map[string]Host
 	tasks map[string]*task // those that sessions were started as, by ARN
+	// launchers are the names of all Instances, also of those that are gone, by
+	// (token, index).
+	launchers map[string]string
 	// started and registered are which tasks ever ran and which hosts' agents ever
 	// registered.
 	started    map[taskKey]bool
@@ -81,7 +84,7 @@ type cloudState struct {
 
 func newCloudState() cloudState {
 	return cloudState{
-		hosts: map[string]Host{}, tasks: map[string]*task{}, started: map[taskKey]bool{}, registered: map[string]bool{},
+		hosts: map[string]Host{}, launchers: map[string]string{}, tasks: map[string]*task{}, started: map[taskKey]bool{}, registered: map[string]bool{},
 		lost: map[string]bool{}, disturbed: map[string]bool{}, since: map[[2]string]time.Time{},
 	}
 }
@@ -147,7 +150,7 @@ func (c *Checker) takeHosts(now time.Time, hosts []Host, lasting map[[2]string]b
 		owner := owners[v1alpha1.LaunchKey(seen.ClientToken, int32(seen.LaunchIndex))]
 		if owner == nil {
 			if c.lasts(now, RuleHostOwner, seen.ID, c.options.OwnerGrace, lasting) {
-				c.report(now, ExactlyOnce, RuleHostOwner, "host "+seen.ID, "no Instance has launched it, for longer than %s", c.options.OwnerGrace)
+				c.report(now, ExactlyOnce, RuleHostOwner, "host "+seen.ID, "%s, for longer than %s", c.fateOfOwner(seen), c.options.OwnerGrace)
 			}
 			continue
 		}
@@ -158,6 +161,15 @@ func (c *Checker) takeHosts(now time.Time, hosts []Host, lasting map[[2]string]b
 		}
 		first[owner] = seen.ID
 	}
+}
+
+// fateOfOwner says why a host has no owner.
+func (c *Checker) fateOfOwner(h Host) string {
+	key := v1alpha1.LaunchKey(h.ClientToken, int32(h.LaunchIndex))
+	if name := c.cloud.launchers[key]; name != "" {
+		return "Instance " + name + ", which launched it, is gone"
+	}
+	return "no Instance has launched it (token and index " + key + ")"
 }
 
 // takeTasks takes in the tasks, and looks whose they are and which have ended.

@@ -10,14 +10,12 @@ import (
 	"io"
 	"time"
 
-	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
-	"github.com/mandelbox/mandelbox-operator/config/crd"
 	"github.com/mandelbox/mandelbox-operator/internal/checker"
 )
 
@@ -49,6 +47,11 @@ func (n *Nursery) Plant(ctx context.Context, name string) (expected string, foun
 	if err != nil {
 		return "", nil, err
 	}
+	if bug.lawless {
+		if err := n.world.removeRules(ctx); err != nil {
+			return "", nil, err
+		}
+	}
 	c := checker.New(checker.Options{
 		ClusterID: string(n.world.plane.ClusterUID()), Settle: time.Second, Overlap: time.Second, OwnerGrace: 2 * time.Second,
 	})
@@ -68,9 +71,12 @@ func (n *Nursery) Plant(ctx context.Context, name string) (expected string, foun
 	return bug.rule, c.Violations(), err
 }
 
+// Lawless says whether a bug leaves the API server without its rules for good.
+func Lawless(name string) bool { return plants[name].lawless }
+
 // Renew makes the fleet anew, without anything that a bug left behind.
 func (n *Nursery) Renew(ctx context.Context) error {
-	if err := errors.Join(n.world.manager.kill(), n.restoreRules(ctx)); err != nil {
+	if err := n.world.manager.kill(); err != nil {
 		return err
 	}
 	for _, list := range []client.ObjectList{&v1alpha1.MandelboxList{}, &v1alpha1.InstanceList{}, &v1alpha1.AMIList{}, &v1alpha1.RegionList{}} {
@@ -98,23 +104,4 @@ func (n *Nursery) clear(ctx context.Context, list client.ObjectList) error {
 		}
 		return client.IgnoreNotFound(n.world.api.Delete(ctx, o))
 	})
-}
-
-// restoreRules puts the CRDs back as they are in the repository.
-func (n *Nursery) restoreRules(ctx context.Context) error {
-	definitions, err := crd.Definitions()
-	if err != nil {
-		return err
-	}
-	for i := range definitions {
-		served := &apiextensionsv1.CustomResourceDefinition{}
-		if err := n.world.api.Get(ctx, client.ObjectKeyFromObject(&definitions[i]), served); err != nil {
-			return err
-		}
-		served.Spec = definitions[i].Spec
-		if err := n.world.api.Update(ctx, served); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	ecstypes "github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -33,6 +34,8 @@ import (
 type plant struct {
 	what, rule string
 	do         func(r *rogue, ctx context.Context) error
+	// lawless bugs need an API server that lacks the rules of Instances.
+	lawless bool
 }
 
 // rogue acts in the operator's place.
@@ -46,22 +49,25 @@ type rogue struct {
 
 // plants are the bugs by name.
 var plants = map[string]plant{
-	"claim":    {"a claim beyond the host's last slot, with the API server's own rules removed", checker.RuleSlot, (*rogue).overclaim},
-	"steal":    {"another's claim on the slot of a running session", checker.RuleBacked, (*rogue).steal},
-	"move":     {"a running session's status moved to another slot", checker.RuleAssignment, (*rogue).move},
-	"task":     {"a second task for a running session", checker.RuleOneTask, (*rogue).secondTask},
-	"second":   {"a second host for an Instance, under a new token", checker.RuleOneHost, (*rogue).secondHost},
-	"orphan":   {"a host that no Instance knows", checker.RuleHostOwner, (*rogue).orphan},
-	"leak":     {"a task of a Mandelbox that there never was", checker.RuleTaskOwner, (*rogue).leak},
-	"host":     {"a host with a running session terminated", checker.RuleStopped, (*rogue).terminate},
-	"stop":     {"the task of a running session stopped", checker.RuleStopped, (*rogue).stop},
-	"anew":     {"a running session put back into the queue", checker.RuleEnded, (*rogue).placeAnew},
-	"swap":     {"a release made active that has no host", checker.RuleSwap, (*rogue).swap},
-	"room":     {"the active release's last hosts drained in a rollout", checker.RuleRoom, (*rogue).drainInRollout},
-	"running":  {"a session called Running without a task", checker.RuleRunning, (*rogue).runningTooEarly},
-	"active":   {"an Instance called Active without a host", checker.RuleActive, (*rogue).activeTooEarly},
-	"finished": {"a session called Finished whose task runs", checker.RuleFinished, (*rogue).finishedTooEarly},
-	"idle":     {"a status written again and again with nothing new", checker.RuleIdle, nil},
+	"claim": {
+		what: "a claim beyond the host's last slot, with the API server's own rules removed",
+		rule: checker.RuleSlot, do: (*rogue).overclaim, lawless: true,
+	},
+	"release":  {what: "the claim of a running session released", rule: checker.RuleBacked, do: (*rogue).releaseClaim},
+	"move":     {what: "a running session's status moved to another slot", rule: checker.RuleAssignment, do: (*rogue).move},
+	"task":     {what: "a second task for a running session", rule: checker.RuleOneTask, do: (*rogue).secondTask},
+	"second":   {what: "a second host for an Instance, under a new token", rule: checker.RuleOneHost, do: (*rogue).secondHost},
+	"orphan":   {what: "a host that no Instance knows", rule: checker.RuleHostOwner, do: (*rogue).orphan},
+	"leak":     {what: "a task of a Mandelbox that there never was", rule: checker.RuleTaskOwner, do: (*rogue).leak},
+	"host":     {what: "a host with a running session terminated", rule: checker.RuleStopped, do: (*rogue).terminate},
+	"stop":     {what: "the task of a running session stopped", rule: checker.RuleStopped, do: (*rogue).stop},
+	"anew":     {what: "a running session put back into the queue", rule: checker.RuleEnded, do: (*rogue).placeAnew},
+	"swap":     {what: "a release made active that has no host", rule: checker.RuleSwap, do: (*rogue).swap},
+	"room":     {what: "the active release's last hosts drained in a rollout", rule: checker.RuleRoom, do: (*rogue).drainInRollout},
+	"running":  {what: "a session called Running without a task", rule: checker.RuleRunning, do: (*rogue).runningTooEarly},
+	"active":   {what: "an Instance called Active without a host", rule: checker.RuleActive, do: (*rogue).activeTooEarly},
+	"finished": {what: "a session called Finished whose task runs", rule: checker.RuleFinished, do: (*rogue).finishedTooEarly},
+	"idle":     {what: "a status written again and again with nothing new", rule: checker.RuleIdle},
 }
 
 // Plants are the names of the bugs that can be planted.
@@ -87,9 +93,6 @@ func (p *plant) run(ctx context.Context, w *world, f *feed, c *checker.Checker) 
 	if p.do == nil {
 		return w.neverRest(ctx, f, c)
 	}
-	if err := w.allowAnyClaim(ctx); err != nil {
-		return err
-	}
 	r := &rogue{world: w, cluster: string(w.plane.ClusterUID())}
 	if err := r.findSession(ctx); err != nil {
 		return err
@@ -104,9 +107,19 @@ func (p *plant) run(ctx context.Context, w *world, f *feed, c *checker.Checker) 
 	return p.do(r, ctx)
 }
 
-// allowAnyClaim takes the rules off the CRD of Instances, so that what the API
-// server would refuse can be written. A manager that starts later refuses to.
-func (w *world) allowAnyClaim(ctx context.Context) error {
+// removeRules takes the rules off the CRD of Instances, so that what the API server
+// would refuse can be written, and waits until that is so. The operator must run
+// already, for it refuses to start without them; and nobody may watch yet, since the
+// API server has no old versions of a kind that has changed.
+func (w *world) removeRules(ctx context.Context) error {
+	var hosts v1alpha1.InstanceList
+	err := wait.PollUntilContextTimeout(ctx, lookInterval, plantWithin, true, func(ctx context.Context) (bool, error) {
+		err := w.api.List(ctx, &hosts)
+		return len(hosts.Items) > 0, err
+	})
+	if err != nil {
+		return fmt.Errorf("waiting for the first Instance: %w", err)
+	}
 	definition := &apiextensionsv1.CustomResourceDefinition{}
 	if err := w.api.Get(ctx, client.ObjectKey{Name: "instances." + v1alpha1.GroupVersion.Group}, definition); err != nil {
 		return fmt.Errorf("reading the CRD of Instances: %w", err)
@@ -116,6 +129,22 @@ func (w *world) allowAnyClaim(ctx context.Context) error {
 	}
 	if err := w.api.Update(ctx, definition); err != nil {
 		return fmt.Errorf("taking the rules off the CRD of Instances: %w", err)
+	}
+	return w.awaitLawlessness(ctx, &hosts.Items[0])
+}
+
+// awaitLawlessness tries what the rules forbid, without effect, until it can be done.
+func (w *world) awaitLawlessness(ctx context.Context, host *v1alpha1.Instance) error {
+	var last error
+	err := wait.PollUntilContextTimeout(ctx, lookInterval, plantWithin, true, func(ctx context.Context) (bool, error) {
+		if last = w.api.Get(ctx, client.ObjectKeyFromObject(host), host); last == nil {
+			host.Status.Claims = append(host.Status.Claims, v1alpha1.Claim{Slot: 127, Namespace: tenants[0], Name: "ghost", UID: "ghost", Attempt: 1})
+			last = w.api.Status().Update(ctx, host, client.DryRunAll)
+		}
+		return last == nil, nil
+	})
+	if err != nil {
+		return fmt.Errorf("waiting until the API server has forgotten the rules: %w", errors.Join(err, last))
 	}
 	return nil
 }
@@ -144,16 +173,10 @@ func (r *rogue) findSession(ctx context.Context) error {
 	return nil
 }
 
-// update writes a status; until the API server has taken the changed CRD in, it
-// still refuses.
+// update writes a status.
 func (r *rogue) update(ctx context.Context, o client.Object) error {
-	var last error
-	err := wait.PollUntilContextTimeout(ctx, 2*lookInterval, plantWithin, true, func(ctx context.Context) (bool, error) {
-		last = r.api.Status().Update(ctx, o)
-		return last == nil, nil
-	})
-	if err != nil {
-		return fmt.Errorf("writing the status of %s: %w", o.GetName(), errors.Join(err, last))
+	if err := r.api.Status().Update(ctx, o); err != nil {
+		return fmt.Errorf("writing the status of %s: %w", o.GetName(), err)
 	}
 	return nil
 }
@@ -164,12 +187,8 @@ func (r *rogue) overclaim(ctx context.Context) error {
 	return r.update(ctx, r.host)
 }
 
-func (r *rogue) steal(ctx context.Context) error {
-	claim := r.host.ClaimOf(string(r.session.UID))
-	if claim == nil {
-		return errors.New("the running session has no claim")
-	}
-	claim.UID, claim.Name = "thief", "thief"
+func (r *rogue) releaseClaim(ctx context.Context) error {
+	r.host.Status.Claims = slices.DeleteFunc(r.host.Status.Claims, func(c v1alpha1.Claim) bool { return c.UID == string(r.session.UID) })
 	return r.update(ctx, r.host)
 }
 
@@ -188,10 +207,15 @@ func (r *rogue) runTask(ctx context.Context, startedBy string) error {
 	if len(like.Tasks) != 1 {
 		return fmt.Errorf("ECS doesn't know the task %s of the session", r.session.Status.TaskARN)
 	}
-	_, err = api.StartTask(ctx, &ecs.StartTaskInput{
-		Cluster: awssdk.String(ecsCluster), TaskDefinition: like.Tasks[0].TaskDefinitionArn,
-		ContainerInstances: []string{r.host.Status.ContainerInstanceARN}, StartedBy: awssdk.String(startedBy),
+	answer, err := api.RunTask(ctx, &ecs.RunTaskInput{
+		Cluster: awssdk.String(ecsCluster), TaskDefinition: like.Tasks[0].TaskDefinitionArn, StartedBy: awssdk.String(startedBy),
+		LaunchType: ecstypes.LaunchTypeEc2, PlacementConstraints: []ecstypes.PlacementConstraint{{
+			Type: ecstypes.PlacementConstraintTypeMemberOf, Expression: awssdk.String("ec2InstanceId == " + r.host.Status.InstanceID),
+		}},
 	})
+	if err == nil && len(answer.Tasks) != 1 {
+		err = errors.New("the host has no room")
+	}
 	if err != nil {
 		return fmt.Errorf("starting a task: %w", err)
 	}

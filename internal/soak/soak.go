@@ -147,13 +147,21 @@ func (r *run) setUp(ctx context.Context) error {
 	}
 	r.checker = checker.New(options)
 	r.world.started = func() { r.checker.ManagerStarted(time.Now()) }
-	r.feed = startFeed(r.world, r.checker)
 	regions := regionNames[:r.Regions]
-	r.player = newPlayer(r.world, r.feed, r.checker, regions)
 	if err := r.world.startManager(r.world.manager); err != nil {
 		return err
 	}
-	return r.world.createFleet(ctx, r.Seed, regions)
+	if err := r.world.createFleet(ctx, r.Seed, regions); err != nil {
+		return err
+	}
+	if r.plant != nil && r.plant.lawless {
+		if err := r.world.removeRules(ctx); err != nil {
+			return err
+		}
+	}
+	r.feed = startFeed(r.world, r.checker)
+	r.player = newPlayer(r.world, r.feed, r.checker, regions)
+	return nil
 }
 
 // createFleet makes the regions, each with the next as its fallback, and the channels.
