@@ -38,6 +38,7 @@ var _ = Describe("A session whose task does not start", func() {
 		w.region(ctx, near, func(r *v1alpha1.Region) { r.Spec.Capacity.DesiredFreeMandelboxes = ptr.To[int32](16) })
 		w.channel(ctx, "stable", []string{near}, change...)
 		Eventually(w.hosts(ctx, v1alpha1.InstanceActive)).Should(HaveLen(2))
+		w.hasRoom(ctx, near, 16)
 	}
 	// stuck waits until the session has a task that has begun to start.
 	stuck := func(ctx context.Context, m *v1alpha1.Mandelbox) {

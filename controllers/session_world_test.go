@@ -42,12 +42,24 @@ func oneSlot(hosts int32) func(*v1alpha1.Region) {
 	}
 }
 
-// warm makes a region with a channel, and waits for that many hosts.
+// warm makes a region with a channel, and waits for that many hosts; and until the
+// manager says that they have room, which it knows a little after the spec does.
 func (w *world) warm(ctx context.Context, region string, hosts int, change ...func(*v1alpha1.Region)) {
 	GinkgoHelper()
 	w.region(ctx, region, change...)
 	w.channel(ctx, "stable", []string{region})
 	Eventually(w.hosts(ctx, v1alpha1.InstanceActive)).Should(HaveLen(hosts))
+	w.hasRoom(ctx, region, hosts)
+}
+
+// hasRoom waits until the Region counts that many free slots.
+func (w *world) hasRoom(ctx context.Context, region string, slots int) {
+	GinkgoHelper()
+	Eventually(func() (int32, error) {
+		var r v1alpha1.Region
+		err := w.Get(ctx, client.ObjectKey{Name: region}, &r)
+		return ptr.Deref(r.Status.Free, 0), err
+	}).Should(BeNumerically(">=", slots))
 }
 
 // runs waits until the session runs.
