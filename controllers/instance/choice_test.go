@@ -126,7 +126,7 @@ func TestQuotaIsNamed(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	other := &cloud.Error{Op: "RunInstances", Kind: cloud.KindQuota, Code: "VolumeLimitExceeded", Err: errors.New("no more")}
-	if err := nameQuota(other, launch); err != error(other) {
+	if err := nameQuota(other, launch); !errors.Is(err, other) {
 		t.Errorf("another error became %v", err)
 	}
 }
