@@ -163,6 +163,12 @@ func (c *Checker) followRoom(now time.Time, revision uint64, h *host, free int32
 	if before == 0 || after > 0 || claimed || c.cloud.disturbed[h.instanceID] {
 		return
 	}
+	c.judgeClosing(now, revision, h, before)
+}
+
+// judgeClosing judges whether a host that closed with the last free slots of its
+// release did so in a rollout of the channel, and out of the release in use.
+func (c *Checker) judgeClosing(now time.Time, revision uint64, h *host, free int32) {
 	warming := c.channels[h.ami] != nil && c.channels[h.ami].warming
 	c.later(now, func(now time.Time) {
 		ch := c.channels[h.ami]
@@ -176,7 +182,7 @@ func (c *Checker) followRoom(now time.Time, revision uint64, h *host, free int32
 		recent := len(ch.swaps) > 1 && now.Sub(active.time) < rolloutWindow
 		if warming || recent {
 			c.report(now, NoDowntime, RuleRoom, "AMI "+h.ami, "Instance %s closed at version %d with the last %d free slots of the active release %s in %s",
-				h.name, revision, before, h.revision, h.region)
+				h.name, revision, free, h.revision, h.region)
 		}
 	})
 }

@@ -56,7 +56,7 @@ func startFeed(w *world, c *checker.Checker) *feed {
 	versions := make(chan checker.Version, 1024)
 	followed := make(chan error, 1)
 	go func() { followed <- checker.Follow(ctx, w.api, versions) }()
-	go f.run(ctx, versions, followed)
+	go f.run(versions, followed)
 	return f
 }
 
@@ -74,7 +74,7 @@ func (f *feed) failure() error {
 	return f.err
 }
 
-func (f *feed) run(ctx context.Context, versions <-chan checker.Version, followed <-chan error) {
+func (f *feed) run(versions <-chan checker.Version, followed <-chan error) {
 	defer close(f.done)
 	ticker := time.NewTicker(lookInterval)
 	defer ticker.Stop()

@@ -110,19 +110,15 @@ func (m *manager) end(how syscall.Signal) error {
 	return fmt.Errorf("the manager did not end within %s of %s", stopPatience, how)
 }
 
-// freeze stops the process where it stands, and thaw lets it go on.
-func (m *manager) freeze() error { return m.signal(syscall.SIGSTOP) }
-
-func (m *manager) thaw() error { return m.signal(syscall.SIGCONT) }
-
-func (m *manager) signal(how syscall.Signal) error {
+// freeze stops the process where it stands; it goes on when it is ended.
+func (m *manager) freeze() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.wanted {
 		return errors.New("the manager doesn't run")
 	}
-	if err := m.process.Process.Signal(how); err != nil {
-		return fmt.Errorf("sending %s to the manager: %w", how, err)
+	if err := m.process.Process.Signal(syscall.SIGSTOP); err != nil {
+		return fmt.Errorf("freezing the manager: %w", err)
 	}
 	return nil
 }

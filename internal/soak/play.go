@@ -34,7 +34,6 @@ type player struct {
 	undo    []undo
 	started time.Time
 	faults  int
-	refused int
 }
 
 type exit struct {
