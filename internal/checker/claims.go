@@ -41,6 +41,7 @@ type host struct {
 	name, uid, region, ami, revision string
 	instanceID                       string
 	phase                            v1alpha1.InstancePhase
+	draining, deleting               bool
 	free                             int32
 	claims                           map[claimKey]bool
 	// launches are all (token, index) that the Instance ever had.
@@ -63,7 +64,7 @@ func (c *Checker) instance(now time.Time, revision uint64, i *v1alpha1.Instance,
 	c.checkSlots(now, i)
 	grew := c.followClaims(now, revision, h, i, deleted)
 	c.checkActive(now, h, i)
-	h.phase = i.Status.Phase
+	h.phase, h.draining, h.deleting = i.Status.Phase, i.Draining(), !i.DeletionTimestamp.IsZero()
 	free := i.FreeSlots()
 	if deleted {
 		free = 0

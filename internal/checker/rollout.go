@@ -4,6 +4,7 @@
 package checker
 
 import (
+	"fmt"
 	"sort"
 	"time"
 
@@ -170,6 +171,7 @@ func (c *Checker) followRoom(now time.Time, revision uint64, h *host, free int32
 // release did so in a rollout of the channel, and out of the release in use.
 func (c *Checker) judgeClosing(now time.Time, revision uint64, h *host, free int32) {
 	warming := c.channels[h.ami] != nil && c.channels[h.ami].warming
+	how := fmt.Sprintf("phase %s, draining: %t, being deleted: %t", h.phase, h.draining, h.deleting)
 	c.later(now, func(now time.Time) {
 		ch := c.channels[h.ami]
 		if ch == nil || c.ending || c.cloud.disturbed[h.instanceID] {
@@ -181,8 +183,8 @@ func (c *Checker) judgeClosing(now time.Time, revision uint64, h *host, free int
 		}
 		recent := len(ch.swaps) > 1 && now.Sub(active.time) < rolloutWindow
 		if warming || recent {
-			c.report(now, NoDowntime, RuleRoom, "AMI "+h.ami, "Instance %s closed at version %d with the last %d free slots of the active release %s in %s",
-				h.name, revision, free, h.revision, h.region)
+			c.report(now, NoDowntime, RuleRoom, "AMI "+h.ami, "Instance %s closed (%s) at version %d with the last %d free slots of the active release %s in %s",
+				h.name, how, revision, free, h.revision, h.region)
 		}
 	})
 }
