@@ -128,7 +128,8 @@ var _ = Describe("Scaling", func() {
 
 	It("lets hosts leave only after they have been too many for the stabilisation, and never one with a session", func(ctx context.Context) {
 		w := newWorld()
-		w.fleet(ctx, 3)
+		// Three hosts, of which a session leaves room enough for the buffer.
+		w.fleet(ctx, 3, free(2*slotsPerHost+1))
 		m := w.session(ctx, "one", []string{home})
 		w.runs(ctx, m)
 		w.capacity(ctx, `"desiredFreeMandelboxes":1`)
@@ -271,8 +272,9 @@ var _ = Describe("A Region that is deleted", func() {
 		Eventually(w.regionIs(ctx, home)).Should(Equal("False/" + v1alpha1.ReasonInUse))
 		Eventually(w.hosts(ctx, "")).Should(HaveLen(1))
 		Consistently(w.phase(ctx, m), "1s").Should(Equal("Running/Running"))
-		Expect(meta.FindStatusCondition(w.regionNow(ctx, home).Status.Conditions, v1alpha1.ConditionReady).Message).To(
-			ContainSubstring("1 host with 1 session"))
+		Eventually(func() string {
+			return meta.FindStatusCondition(w.regionNow(ctx, home).Status.Conditions, v1alpha1.ConditionReady).Message
+		}).Should(ContainSubstring("1 host with 1 session"))
 
 		w.remove(ctx, m)
 		Eventually(func() error {
