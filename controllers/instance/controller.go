@@ -166,6 +166,7 @@ func (r *Reconciler) advance(ctx context.Context, s *scope) error {
 		r.launch,
 		r.warmUp,
 		r.giveUp,
+		r.endSessions,
 		r.leave,
 	}
 	for _, step := range steps {

@@ -205,7 +205,11 @@ func sessionsLeft(i *v1alpha1.Instance) string {
 	for _, claim := range i.Status.Claims {
 		names = append(names, claim.Namespace+"/"+claim.Name)
 	}
-	return fmt.Sprintf("waiting for %d sessions to end: %s", len(names), strings.Join(names, ", "))
+	message := fmt.Sprintf("waiting for %d sessions to end: %s", len(names), strings.Join(names, ", "))
+	if at, forced := forcedAt(i); forced {
+		message += "; those that are left are ended at " + at.UTC().Format(time.RFC3339)
+	}
+	return message
 }
 
 // setReady sums up.

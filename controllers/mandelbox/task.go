@@ -92,7 +92,7 @@ func gpusKnown(s *scope) bool {
 func (s *scope) ended() {
 	o := outcomeOf(*s.task)
 	switch o.reason {
-	case v1alpha1.ReasonStartTimeout, v1alpha1.ReasonTaskFailed, v1alpha1.ReasonHostLost:
+	case v1alpha1.ReasonStartTimeout, v1alpha1.ReasonTaskFailed, v1alpha1.ReasonHostLost, v1alpha1.ReasonDrainTimeout:
 		s.fail(o)
 	default:
 		s.outcome = &o
@@ -115,7 +115,7 @@ func (s *scope) fail(o outcome) {
 }
 
 // stopReasons are those that the operator gives to ECS when it stops a task.
-var stopReasons = []string{v1alpha1.ReasonMaxDurationReached, v1alpha1.ReasonStartTimeout}
+var stopReasons = []string{v1alpha1.ReasonMaxDurationReached, v1alpha1.ReasonStartTimeout, v1alpha1.ReasonDrainTimeout}
 
 // outcomeOf reads from a stopped task how it ended. The stop codes are those of
 // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stopped-task-error-codes.html.
