@@ -76,7 +76,8 @@ var _ = Describe("Scaling", func() {
 		w.channel(ctx, "stable", []string{home})
 		Eventually(w.regionIs(ctx, home)).Should(Equal("True/" + v1alpha1.ReasonDisabled))
 		for n := range 17 {
-			w.session(ctx, fmt.Sprintf("s%d", n), []string{home})
+			m := w.session(ctx, fmt.Sprintf("s%d", n), []string{home})
+			Eventually(w.phase(ctx, m)).Should(Equal("Pending/"+v1alpha1.ReasonRegionNotEnabled), "the manager knows of it")
 		}
 		w.merge(ctx, w.regionNow(ctx, home), `{"spec":{"enabled":true}}`)
 		w.expectOneTaskEach(ctx, 17)
