@@ -5,6 +5,7 @@ package controllers_test
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -38,10 +39,24 @@ func (w *world) fleet(ctx context.Context, hosts int, change ...func(*v1alpha1.R
 	GinkgoHelper()
 	w.region(ctx, home, append([]func(*v1alpha1.Region){free(int32(hosts * slotsPerHost))}, change...)...)
 	w.channel(ctx, "stable", []string{home})
-	Eventually(w.hosts(ctx, v1alpha1.InstanceActive)).Should(HaveLen(hosts))
+	Eventually(w.hosts(ctx, v1alpha1.InstanceActive)).Should(HaveLen(hosts), func() string { return w.summary(ctx) })
 	active, err := w.hosts(ctx, v1alpha1.InstanceActive)()
 	Expect(err).NotTo(HaveOccurred())
 	return active
+}
+
+// summary is a line on each Instance, for the message of a spec that fails.
+func (w *world) summary(ctx context.Context) string {
+	all, err := w.hosts(ctx, "")()
+	if err != nil {
+		return err.Error()
+	}
+	lines := ""
+	for _, i := range all {
+		lines += fmt.Sprintf("%s: %s, %s, launch %+v, ready %s, launched %s\n", i.Name, i.Status.Phase, i.Status.InstanceID, i.Status.Launch,
+			condition(&i, v1alpha1.ConditionReady), condition(&i, v1alpha1.ConditionLaunched))
+	}
+	return lines
 }
 
 // host makes one Active host, and a Region that wants no other in its place.
@@ -143,7 +158,7 @@ func (w *world) expectOneTaskEach(ctx context.Context, sessions int) {
 		for _, m := range list.Items {
 			g.Expect(m.Status.Phase).To(Equal(v1alpha1.MandelboxRunning), m.Name)
 			tasks[m.Status.TaskARN] = cloud.StartedBy(string(m.UID), m.Status.Attempt)
-			slots[m.Status.InstanceName+"/"+string(rune('0'+*m.Status.Slot))] = true
+			slots[m.Status.InstanceName+"/"+fmt.Sprint(*m.Status.Slot)] = true
 		}
 		g.Expect(list.Items).To(HaveLen(sessions))
 		g.Expect(slots).To(HaveLen(sessions))

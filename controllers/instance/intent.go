@@ -53,7 +53,8 @@ func (l *Launcher) stillIntended(ctx context.Context, group []order) ([]order, e
 }
 
 // adopt takes in what was launched under a token that can't be called under again.
-// Hosts for which there is surely nothing get a new token.
+// Hosts for which there is surely nothing get a new token, unless another manager
+// may be about to write the intents that are missing: one that ended can't.
 func (l *Launcher) adopt(ctx context.Context, group []order) error {
 	region, token := group[0].cloud, group[0].instance.Status.Launch.Token
 	hosts, err := region.API().HostsOfLaunch(ctx, token)
@@ -68,7 +69,7 @@ func (l *Launcher) adopt(ctx context.Context, group []order) error {
 			delete(l.refusals, uid)
 		case err != nil:
 			l.pause(uid, err)
-		case presence == cloud.Gone:
+		case presence == cloud.Gone && l.abandoned(o.instance.Status.Launch):
 			l.spent[uid] = token
 			delete(l.refusals, uid)
 		default:
@@ -79,6 +80,12 @@ func (l *Launcher) adopt(ctx context.Context, group []order) error {
 		return fmt.Errorf("finding the hosts of launch %s: %w", token, err)
 	}
 	return nil
+}
+
+// abandoned says whether nobody can be at work on an intent any more; the lock is
+// held.
+func (l *Launcher) abandoned(launch *v1alpha1.Launch) bool {
+	return launch.Time.Time.Before(l.started) || l.Clock.Since(launch.Time.Time) > launchTimeout
 }
 
 // intend writes the intent on every host of a group, under a token that was never

@@ -75,7 +75,9 @@ type Launcher struct {
 	// Counts are told of hosts that EC2 did not give; nil for none.
 	Counts *metrics.Counts
 
-	mu       sync.Mutex
+	mu sync.Mutex
+	// started is when this Launcher began to launch.
+	started  time.Time
 	orders   map[types.UID]order
 	busy     map[types.UID]bool
 	refusals map[types.UID]refusal
@@ -102,6 +104,9 @@ func (l *Launcher) NeedLeaderElection() bool { return true }
 // Start launches until the context ends, and returns when the calls under way have.
 func (l *Launcher) Start(ctx context.Context) error {
 	log := logr.FromContextOrDiscard(ctx).WithName("launcher")
+	l.mu.Lock()
+	l.started = l.Clock.Now()
+	l.mu.Unlock()
 	var rounds sync.WaitGroup
 	defer rounds.Wait()
 	for {

@@ -16,18 +16,21 @@ import (
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
 )
 
-// defaultPreConnection and defaultDisconnected are the defaults of Region.spec.hostTimeouts.
+// These are the defaults of Region.spec.hostTimeouts.
 const (
 	defaultPreConnection = 15 * time.Minute
 	defaultDisconnected  = 2 * time.Minute
+	defaultImpaired      = 5 * time.Minute
 )
 
 // launchGrace is how long a launch that was asked for may go unseen. A listing
 // that began later and lacks the host proves that there is none.
 const launchGrace = 2 * time.Minute
 
-// giveUp deletes an Instance whose host is no more, never came up, or can't be
-// told anything and has no session. What the Region still wants is launched anew by its controller.
+// giveUp deletes an Instance whose host is no more, never came up, can't be told
+// anything and has no session, or is in trouble by what EC2 says: one that still runs
+// then leaves once its sessions have ended. What the Region still wants is launched
+// anew by its controller.
 func (r *Reconciler) giveUp(ctx context.Context, s *scope) error {
 	i := s.instance
 	if !i.DeletionTimestamp.IsZero() {
@@ -39,6 +42,7 @@ func (r *Reconciler) giveUp(ctx context.Context, s *scope) error {
 		if s.host.StateReason != "" {
 			s.expiredMessage += ": " + s.host.StateReason
 		}
+	case s.troubled():
 	case s.before.Status.Phase == v1alpha1.InstanceUnresponsive && silent(s) && len(i.Status.Claims) == 0:
 		s.expired = v1alpha1.ReasonAgentDisconnected
 		s.expiredMessage = "the host's agent is disconnected, and no session is left"

@@ -42,6 +42,9 @@ type scope struct {
 	// host is what EC2 has, if presence is Present.
 	host     cloud.Host
 	presence cloud.Presence
+	// health is what EC2's checks and schedules say of the host, once healthKnown.
+	health      cloud.HostHealth
+	healthKnown bool
 	// member is the host in ECS, nil if it isn't there.
 	member *cloud.ContainerHost
 	// warm says that the warm-up is done or not asked for; warmReason says why not.
@@ -140,6 +143,7 @@ func (r *Reconciler) observe(_ context.Context, s *scope) error {
 	id := s.instance.Status.InstanceID
 	if s.presence == cloud.Present {
 		id = s.host.InstanceID
+		s.health, s.healthKnown = observer.HostHealth(id)
 	}
 	if member, ok := observer.ContainerHost(id); ok && id != "" {
 		s.member = &member

@@ -27,6 +27,7 @@ func setStatus(s *scope, err error) {
 	setFacts(s)
 	setLaunched(s, c)
 	setRegistered(s, c)
+	setHealthy(s, c)
 	if s.warmReason != "" {
 		c.Set(v1alpha1.ConditionWarmed, s.warm, s.warmReason, s.warmMessage)
 	}
@@ -69,6 +70,8 @@ func setLaunched(s *scope, c status.Writer) {
 	switch {
 	case s.lost():
 		c.Set(v1alpha1.ConditionLaunched, false, v1alpha1.ReasonTerminated, "EC2 no longer runs the host")
+	case s.present() && s.host.State.Halted():
+		c.Set(v1alpha1.ConditionLaunched, false, v1alpha1.ReasonStoppedOutside, s.haltedMessage())
 	case s.presence == cloud.Present && s.host.State == cloud.HostRunning:
 		c.Set(v1alpha1.ConditionLaunched, true, v1alpha1.ReasonLaunched, fmt.Sprintf("%s runs in %s", s.host.InstanceID, s.host.Zone))
 	case s.presence == cloud.Present:
