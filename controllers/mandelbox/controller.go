@@ -175,7 +175,7 @@ func (r *Reconciler) advance(ctx context.Context, s *scope) error {
 	case m.Finished():
 		return r.tidy(ctx, s)
 	case !m.Committed():
-		return r.wait(s)
+		return errors.Join(r.stopOutdated(ctx, s, m.Status.Attempt), r.wait(s))
 	}
 	for _, step := range []func(context.Context, *scope) error{
 		r.findHost,

@@ -39,7 +39,7 @@ func (r *Reconciler) remove(ctx context.Context, s *scope) error {
 	if s.region == nil {
 		return r.removeWithoutRegion(ctx, s)
 	}
-	tasks, err := stopTasks(ctx, s.region, m.UID, m.Status.Attempt, "Deleted: the Mandelbox was deleted")
+	tasks, err := r.stopTasks(ctx, m.UID, m.Status.Attempt, "Deleted: the Mandelbox was deleted")
 	if err != nil {
 		return err
 	}
@@ -103,6 +103,9 @@ func (r *Reconciler) letGo(ctx context.Context, s *scope) error {
 
 // tidy lets go of a finished session and deletes it after its time to live.
 func (r *Reconciler) tidy(ctx context.Context, s *scope) error {
+	if _, err := r.stopTasks(ctx, s.mandelbox.UID, s.mandelbox.Status.Attempt, "Finished: the session is over"); err != nil {
+		return err
+	}
 	if err := r.release(ctx, s); err != nil || s.gone {
 		return err
 	}

@@ -31,7 +31,6 @@ type started struct {
 type startedSession struct {
 	uid     types.UID
 	attempt int32
-	region  string
 }
 
 func (s *started) add(m *v1alpha1.Mandelbox) {
@@ -40,7 +39,7 @@ func (s *started) add(m *v1alpha1.Mandelbox) {
 	if s.sessions == nil {
 		s.sessions = map[types.NamespacedName]startedSession{}
 	}
-	s.sessions[keyOf(m)] = startedSession{uid: m.UID, attempt: m.Status.Attempt, region: m.Status.Region}
+	s.sessions[keyOf(m)] = startedSession{uid: m.UID, attempt: m.Status.Attempt}
 }
 
 // remove forgets the session of that name and uid.
@@ -68,27 +67,29 @@ func (r *Reconciler) stopLeft(ctx context.Context, key types.NamespacedName, now
 	if !ok {
 		return nil
 	}
-	if region, open := r.Regions.Get(session.region); open {
-		if _, err := stopTasks(ctx, region, session.uid, session.attempt, "Deleted: the Mandelbox was deleted"); err != nil {
-			return err
-		}
+	if _, err := r.stopTasks(ctx, session.uid, session.attempt, "Deleted: the Mandelbox was deleted"); err != nil {
+		return err
 	}
 	r.started.remove(key, session.uid)
 	return nil
 }
 
 // stopTasks stops the tasks of all attempts up to the last, unless they were told
-// to before, and returns all that were seen of them.
-func stopTasks(ctx context.Context, region *cloud.Region, uid types.UID, last int32, reason string) ([]cloud.Task, error) {
+// to before, and returns all that were seen of them. Each attempt may have been
+// in another region.
+func (r *Reconciler) stopTasks(ctx context.Context, uid types.UID, last int32, reason string) ([]cloud.Task, error) {
 	var seen []cloud.Task
-	for attempt := int32(1); attempt <= last; attempt++ {
-		for _, task := range region.Observer().TasksStartedBy(cloud.StartedBy(string(uid), attempt)) {
-			seen = append(seen, task)
-			if task.Stopped() || task.DesiredStatus == cloud.TaskStopped {
-				continue
-			}
-			if err := region.API().StopTask(ctx, task.ARN, reason); err != nil {
-				return seen, fmt.Errorf("stopping the task of attempt %d: %w", attempt, err)
+	for _, region := range r.Regions.All() {
+		for attempt := int32(1); attempt <= last; attempt++ {
+			tasks := region.Observer().TasksStartedBy(cloud.StartedBy(string(uid), attempt))
+			seen = append(seen, tasks...)
+			for _, task := range tasks {
+				if task.Stopped() || task.DesiredStatus == cloud.TaskStopped {
+					continue
+				}
+				if err := region.API().StopTask(ctx, task.ARN, reason); err != nil {
+					return seen, fmt.Errorf("stopping the task of attempt %d: %w", attempt, err)
+				}
 			}
 		}
 	}

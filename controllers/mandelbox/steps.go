@@ -196,10 +196,12 @@ func (r *Reconciler) findTask(_ context.Context, s *scope) error {
 // attempt is given up only when its task has stopped or was refused; a task that
 // is still there came of a call whose answer was taken for lost.
 func (r *Reconciler) stopEarlier(ctx context.Context, s *scope) error {
-	if s.region == nil {
-		return nil
-	}
-	_, err := stopTasks(ctx, s.region, s.mandelbox.UID, s.mandelbox.Status.Attempt-1, "Outdated: the session was placed anew")
+	return r.stopOutdated(ctx, s, s.mandelbox.Status.Attempt-1)
+}
+
+// stopOutdated stops the tasks of all attempts up to the last.
+func (r *Reconciler) stopOutdated(ctx context.Context, s *scope, last int32) error {
+	_, err := r.stopTasks(ctx, s.mandelbox.UID, last, "Outdated: the session was placed anew")
 	return err
 }
 

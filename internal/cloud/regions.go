@@ -116,6 +116,17 @@ func (r *Regions) Get(name string) (*Region, bool) {
 	return known.Region, true
 }
 
+// All returns the open regions, in no order.
+func (r *Regions) All() []*Region {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := make([]*Region, 0, len(r.open))
+	for _, known := range r.open {
+		all = append(all, known.Region)
+	}
+	return all
+}
+
 // Remove closes the region of this name, if it is open. Its client still works
 // for those who hold it; nothing is observed any more.
 func (r *Regions) Remove(name string) {
