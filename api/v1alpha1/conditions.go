@@ -37,6 +37,9 @@ const (
 	// ConditionCapacityAsPlanned says whether the host registered room for as many
 	// Mandelboxes as its instance type promised.
 	ConditionCapacityAsPlanned = "CapacityAsPlanned"
+	// ConditionHealthy says that EC2's status checks of the host pass and AWS has
+	// scheduled nothing that would end what runs on it. It is there once it was not so.
+	ConditionHealthy = "Healthy"
 	// ConditionDrained says that no session is left on a host that is leaving.
 	ConditionDrained = "Drained"
 )
@@ -141,6 +144,14 @@ const (
 	ReasonRegistered = "Registered"
 	// ReasonAgentDisconnected says that the host's ECS agent lost its connection.
 	ReasonAgentDisconnected = "AgentDisconnected"
+	// ReasonHealthy says that nothing speaks against the host any more.
+	ReasonHealthy = "Healthy"
+	// ReasonImpaired says that a status check of EC2 fails.
+	ReasonImpaired = "Impaired"
+	// ReasonScheduledMaintenance says that AWS will stop, retire or reboot the host.
+	ReasonScheduledMaintenance = "ScheduledMaintenance"
+	// ReasonStoppedOutside says that somebody, or the host itself, stopped the host.
+	ReasonStoppedOutside = "StoppedOutside"
 	// ReasonRegistrationTimeout says that the agent did not register in time.
 	ReasonRegistrationTimeout = "RegistrationTimeout"
 	// ReasonNoWarmup says that the channel asks for no warm-up.

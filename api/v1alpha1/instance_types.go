@@ -145,8 +145,8 @@ type InstanceStatus struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=-1
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
-	// conditions are Launched, Registered, CapacityAsPlanned, Warmed, Ready,
-	// Drained, and Reconciling or Stalled.
+	// conditions are Launched, Registered, CapacityAsPlanned, Warmed, Healthy,
+	// Ready, Drained, and Reconciling or Stalled.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

@@ -31,7 +31,7 @@ var _ = Describe("Region", func() {
 		}),
 		Entry("as many hosts at least as at most", func(r region) { r.Spec.Capacity.MinInstances = ptr.To[int32](10) }),
 		Entry("the shortest host timeouts", func(r region) {
-			r.Spec.HostTimeouts = v1alpha1.HostTimeouts{PreConnection: duration(time.Millisecond), AgentDisconnected: duration(time.Millisecond)}
+			r.Spec.HostTimeouts = v1alpha1.HostTimeouts{PreConnection: duration(time.Millisecond), AgentDisconnected: duration(time.Millisecond), Impaired: duration(time.Millisecond)}
 		}),
 		Entry("custom user data", func(r region) {
 			r.Spec.UserDataFormat, r.Spec.UserData = v1alpha1.UserDataCustom, "#!/bin/sh"
@@ -70,6 +70,9 @@ var _ = Describe("Region", func() {
 		Entry("no time to reconnect", func(r region) {
 			r.Spec.HostTimeouts.AgentDisconnected = duration(0)
 		}, refused("agentDisconnected must be positive")),
+		Entry("no time to recover", func(r region) {
+			r.Spec.HostTimeouts.Impaired = duration(0)
+		}, refused("impaired must be positive")),
 		Entry("a schedule that is never in force", func(r region) {
 			r.Spec.Capacity.Schedules = []v1alpha1.Schedule{schedule("peak", "0 9 * * *", time.Minute-1)}
 		}, refused("duration must be between 1m and 168h")),
@@ -166,6 +169,7 @@ var _ = Describe("Region", func() {
 		Expect(spec.Capacity.Schedules[0].TimeZone).To(Equal("UTC"))
 		Expect(spec.HostTimeouts.PreConnection).To(Equal(duration(15 * time.Minute)))
 		Expect(spec.HostTimeouts.AgentDisconnected).To(Equal(duration(2 * time.Minute)))
+		Expect(spec.HostTimeouts.Impaired).To(Equal(duration(5 * time.Minute)))
 		Expect(object.Status.ObservedGeneration).To(HaveValue(BeEquivalentTo(-1)))
 	})
 })

@@ -218,6 +218,15 @@ type HostTimeouts struct {
 	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
 	// +kubebuilder:validation:XValidation:rule="duration(self) > duration('0s')",message="agentDisconnected must be positive"
 	AgentDisconnected *metav1.Duration `json:"agentDisconnected,omitempty"`
+	// impaired is how long EC2's status checks of a host may fail, 5m by default;
+	// after that the host takes no new session, leaves once it has none, and is
+	// replaced.
+	// +optional
+	// +kubebuilder:default="5m0s"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
+	// +kubebuilder:validation:XValidation:rule="duration(self) > duration('0s')",message="impaired must be positive"
+	Impaired *metav1.Duration `json:"impaired,omitempty"`
 }
 
 // RegionSpec says where hosts are launched, of what kind, and how many are kept warm.

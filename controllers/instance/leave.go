@@ -156,8 +156,7 @@ func (r *Reconciler) awaitLaunch(ctx context.Context, s *scope) error {
 	}
 	// Gone looks back to this manager's last call and its start; the time of the
 	// intent, to the calls of one that led before.
-	listed := s.cloud.Observer().HostsListedAt()
-	if s.presence != cloud.Gone || listed.Before(s.instance.Status.Launch.Time.Add(launchGrace)) {
+	if s.presence != cloud.Gone || !s.listedSinceLaunch() {
 		s.after(lookAgain)
 		return nil
 	}

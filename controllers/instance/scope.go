@@ -78,8 +78,17 @@ func (s *scope) present() bool { return s.presence == cloud.Present && !s.host.S
 
 // lost says whether the host was there and is no more.
 func (s *scope) lost() bool {
-	return s.presence == cloud.Present && s.host.State.Gone() ||
-		s.presence == cloud.Gone && s.instance.Status.InstanceID != ""
+	if s.presence == cloud.Present {
+		return s.host.State.Gone()
+	}
+	return s.presence == cloud.Gone && s.instance.Status.InstanceID != "" && s.listedSinceLaunch()
+}
+
+// listedSinceLaunch says whether what isn't listed is sure not to be: the last
+// listing may be from before another manager launched the host.
+func (s *scope) listedSinceLaunch() bool {
+	launch := s.instance.Status.Launch
+	return launch == nil || !s.cloud.Observer().HostsListedAt().Before(launch.Time.Add(launchGrace))
 }
 
 // connected says whether the host's agent can be told to start tasks.

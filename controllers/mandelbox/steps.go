@@ -111,6 +111,8 @@ func (r *Reconciler) findHost(ctx context.Context, s *scope) error {
 	switch {
 	case presence == cloud.Present && host.State.Gone():
 		s.loseHost("was terminated: " + host.StateReason)
+	case presence == cloud.Present && host.State.Halted():
+		s.loseHost("was stopped: " + host.StateReason)
 	case presence == cloud.Gone && i.Status.InstanceID != "":
 		s.loseHost("is no longer known to EC2")
 	}

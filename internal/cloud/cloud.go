@@ -66,6 +66,9 @@ type Reader interface {
 	ListHosts(ctx context.Context) ([]Host, error)
 	// DescribeHosts returns those of the hosts that EC2 knows; the others are left out.
 	DescribeHosts(ctx context.Context, instanceIDs []string) ([]Host, error)
+	// ListHostHealth returns what EC2's checks and schedules say of running hosts, for
+	// those of which they say anything; hosts of others may be among them.
+	ListHostHealth(ctx context.Context) ([]HostHealth, error)
 	// HostsOfLaunch finds the hosts that a call with this client token launched.
 	HostsOfLaunch(ctx context.Context, token string) ([]Host, error)
 	// ListContainerHosts lists all container instances of the ECS cluster that are
@@ -149,6 +152,10 @@ const (
 
 // Gone says whether a host in this state will never run again.
 func (s HostState) Gone() bool { return s == HostShuttingDown || s == HostTerminated }
+
+// Halted says whether a host in this state was stopped, or is being: nothing on it
+// runs any more, and it comes back only if a person starts it.
+func (s HostState) Halted() bool { return s == HostStopping || s == HostStopped }
 
 // Host is one EC2 instance as it was observed.
 type Host struct {

@@ -18,6 +18,7 @@ type fakeAWS struct {
 	hosts          map[string]cloud.Host
 	containerHosts map[string]cloud.ContainerHost
 	tasks          map[string]cloud.Task
+	health         map[string]cloud.HostHealth
 	types          map[string]cloud.InstanceType
 	subnets        []cloud.Subnet
 	fail           map[string]error
@@ -30,6 +31,7 @@ func newFakeAWS() *fakeAWS {
 		hosts:          map[string]cloud.Host{},
 		containerHosts: map[string]cloud.ContainerHost{},
 		tasks:          map[string]cloud.Task{},
+		health:         map[string]cloud.HostHealth{},
 		types:          map[string]cloud.InstanceType{},
 		fail:           map[string]error{},
 		calls:          map[string]int{},
@@ -95,6 +97,10 @@ func (f *fakeAWS) ListHosts(context.Context) ([]cloud.Host, error) {
 
 func (f *fakeAWS) DescribeHosts(_ context.Context, ids []string) ([]cloud.Host, error) {
 	return some(f, "DescribeHosts", func() map[string]cloud.Host { return f.hosts }, ids)
+}
+
+func (f *fakeAWS) ListHostHealth(context.Context) ([]cloud.HostHealth, error) {
+	return all(f, "ListHostHealth", func() map[string]cloud.HostHealth { return f.health })
 }
 
 func (f *fakeAWS) HostsOfLaunch(context.Context, string) ([]cloud.Host, error) { return nil, nil }

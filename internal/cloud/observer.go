@@ -83,6 +83,7 @@ const (
 	hostListing          = "hosts"
 	containerHostListing = "container hosts"
 	taskListing          = "tasks"
+	healthListing        = "host health"
 )
 
 // Observer is an informer over one region of EC2 and ECS. It lists everything
@@ -104,6 +105,7 @@ type Observer struct {
 	byInstance     index
 	byStarter      index
 	expected       map[string]time.Time
+	health         map[string]HostHealth
 	listings       map[string]*listing
 	hotErr         error
 
@@ -123,7 +125,7 @@ func NewObserver(api Reader, opts ObserverOptions) *Observer {
 		byStarter:      index{},
 		expected:       map[string]time.Time{},
 		listings: map[string]*listing{
-			hostListing: {}, containerHostListing: {}, taskListing: {},
+			hostListing: {}, containerHostListing: {}, taskListing: {}, healthListing: {},
 		},
 		catalog: newCatalogState(),
 	}
@@ -141,6 +143,7 @@ func (o *Observer) Run(ctx context.Context) error {
 		func(ctx context.Context) { o.listLoop(ctx, o.listHosts) },
 		func(ctx context.Context) { o.listLoop(ctx, o.listContainerHosts) },
 		func(ctx context.Context) { o.listLoop(ctx, o.listTasks) },
+		func(ctx context.Context) { o.listLoop(ctx, o.listHealth) },
 		o.hotLoop,
 		o.catalogLoop,
 	} {
@@ -191,7 +194,7 @@ func (o *Observer) Err() error {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	errs := []error{o.hotErr}
-	for _, sort := range []string{hostListing, containerHostListing, taskListing} {
+	for _, sort := range []string{hostListing, containerHostListing, taskListing, healthListing} {
 		if err := o.listings[sort].err; err != nil {
 			errs = append(errs, fmt.Errorf("listing %s: %w", sort, err))
 		}

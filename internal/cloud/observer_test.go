@@ -18,7 +18,7 @@ import (
 )
 
 // loops is how many loops of an Observer wait on the clock when all is quiet.
-const loops = 5
+const loops = 6
 
 // watched is an Observer of a fake region, on a fake clock.
 type watched struct {

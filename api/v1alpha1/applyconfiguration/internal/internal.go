@@ -244,6 +244,10 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
       default: 2m0s
+    - name: impaired
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
+      default: 5m0s
     - name: preConnection
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration

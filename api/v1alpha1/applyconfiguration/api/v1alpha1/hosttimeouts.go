@@ -20,6 +20,10 @@ type HostTimeoutsApplyConfiguration struct {
 	// agentDisconnected is how long a host's agent may be silent, 2m by default;
 	// after that the host takes no new session, and leaves once it has none.
 	AgentDisconnected *v1.Duration `json:"agentDisconnected,omitempty"`
+	// impaired is how long EC2's status checks of a host may fail, 5m by default;
+	// after that the host takes no new session, leaves once it has none, and is
+	// replaced.
+	Impaired *v1.Duration `json:"impaired,omitempty"`
 }
 
 // HostTimeoutsApplyConfiguration constructs a declarative configuration of the HostTimeouts type for use with
@@ -41,5 +45,13 @@ func (b *HostTimeoutsApplyConfiguration) WithPreConnection(value v1.Duration) *H
 // If called multiple times, the AgentDisconnected field is set to the value of the last call.
 func (b *HostTimeoutsApplyConfiguration) WithAgentDisconnected(value v1.Duration) *HostTimeoutsApplyConfiguration {
 	b.AgentDisconnected = &value
+	return b
+}
+
+// WithImpaired sets the Impaired field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Impaired field is set to the value of the last call.
+func (b *HostTimeoutsApplyConfiguration) WithImpaired(value v1.Duration) *HostTimeoutsApplyConfiguration {
+	b.Impaired = &value
 	return b
 }

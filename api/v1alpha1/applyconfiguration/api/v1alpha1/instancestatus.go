@@ -19,8 +19,8 @@ type InstanceStatusApplyConfiguration struct {
 	// observedGeneration is the generation that this status answers; -1 until the
 	// first reconcile.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
-	// conditions are Launched, Registered, CapacityAsPlanned, Warmed, Ready,
-	// Drained, and Reconciling or Stalled.
+	// conditions are Launched, Registered, CapacityAsPlanned, Warmed, Healthy,
+	// Ready, Drained, and Reconciling or Stalled.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// phase is PreConnection, Active, Draining, Unresponsive or Terminating.
 	Phase *apiv1alpha1.InstancePhase `json:"phase,omitempty"`
