@@ -98,6 +98,15 @@ var _ = Describe("What belongs to nobody in AWS", func() {
 		Eventually(w.running(ctx, "sa-east-1")).Should(HaveLen(1))
 	})
 
+	It("holds a Region that is being deleted until it is removed", func(ctx context.Context) {
+		w.stray(ctx, "sa-east-1", 7, clusterID)
+		region := &v1alpha1.Region{}
+		region.Name = "sa-east-1"
+		Expect(w.Delete(ctx, region)).To(Succeed())
+		Eventually(func() error { return w.Get(ctx, client.ObjectKeyFromObject(region), region) }).Should(MatchError(ContainSubstring("not found")))
+		Expect(w.running(ctx, "sa-east-1")()).To(BeEmpty())
+	})
+
 	It("is not what runs while all Instances are away", func(ctx context.Context) {
 		m := w.session(ctx, "survivor", []string{"sa-east-1"})
 		Eventually(w.phase(ctx, m)).Should(Equal("Running/Running"))

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -103,7 +104,13 @@ func (r *Reconciler) letGo(ctx context.Context, s *scope) error {
 
 // tidy lets go of a finished session and deletes it after its time to live.
 func (r *Reconciler) tidy(ctx context.Context, s *scope) error {
-	if _, err := r.stopTasks(ctx, s.mandelbox.UID, s.mandelbox.Status.Attempt, "Finished: the session is over"); err != nil {
+	last := s.mandelbox.Status.Attempt
+	if over := meta.FindStatusCondition(s.mandelbox.Status.Conditions, v1alpha1.ConditionFinished); over != nil && over.Reason == v1alpha1.ReasonHostLost {
+		// Should the host live after all, because only its Instance was lost, then
+		// the user goes on: an orphan with running tasks is left to them.
+		last--
+	}
+	if _, err := r.stopTasks(ctx, s.mandelbox.UID, last, "Finished: the session is over"); err != nil {
 		return err
 	}
 	if err := r.release(ctx, s); err != nil || s.gone {

@@ -133,7 +133,10 @@ func (s *Sweeper) sweepRegion(ctx context.Context, region *v1alpha1.Region, open
 	due := s.due(region.Name, orphans)
 	var errs []error
 	if len(due) > 0 {
-		errs = append(errs, s.removeHosts(ctx, region, open, due, fleet))
+		// A Region that is being deleted, and whose Instances have all left in order,
+		// leaves nothing behind: no person has to agree to that again.
+		unasked := !region.DeletionTimestamp.IsZero() && len(instances.Items) == 0
+		errs = append(errs, s.removeHosts(ctx, region, open, due, fleet, unasked))
 	}
 	errs = append(errs, s.stopTasks(ctx, open, tasks))
 	return errors.Join(errs...)
@@ -192,12 +195,12 @@ func (s *Sweeper) due(region string, orphans []cloud.Host) []cloud.Host {
 
 // removeHosts terminates orphans, and drains those that have running tasks; or
 // does nothing, and says why, when they are many.
-func (s *Sweeper) removeHosts(ctx context.Context, region *v1alpha1.Region, open *cloud.Region, due []cloud.Host, fleet int) error {
+func (s *Sweeper) removeHosts(ctx context.Context, region *v1alpha1.Region, open *cloud.Region, due []cloud.Host, fleet int, unasked bool) error {
 	if s.DryRun {
 		s.tell(region, "OrphansFound", fmt.Sprintf("%d hosts belong to no Instance: %s. Nothing is done about them (--orphans-dry-run).", len(due), idsOf(due)))
 		return nil
 	}
-	if allowed := max(1, min(maxRemoved, fleet/fleetShare)); len(due) > allowed && allowedBy(region) < len(due) {
+	if allowed := max(1, min(maxRemoved, fleet/fleetShare)); !unasked && len(due) > allowed && allowedBy(region) < len(due) {
 		s.tell(region, "TooManyOrphans", fmt.Sprintf(
 			"%d of %d hosts belong to no Instance, and at most %d are removed at a time unasked: %s. If they are to go, annotate the Region with %s=%d; if the Instances were lost, restore them",
 			len(due), fleet, allowed, idsOf(due), v1alpha1.AnnotationRemoveOrphans, len(due)))

@@ -6,6 +6,7 @@ package region
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -17,6 +18,9 @@ import (
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
 	"github.com/mandelbox/mandelbox-operator/controllers/region/trouble"
 )
+
+// lookForHosts is how often a Region that waits for EC2 to be empty looks again.
+const lookForHosts = 5 * time.Second
 
 // parallelWrites bounds the writes to the API server that one Region has under
 // way at a time.
@@ -62,6 +66,10 @@ func (r *Reconciler) leave(ctx context.Context, s *scope) error {
 	if len(live.Items) > 0 {
 		return &trouble.Waiting{Reason: v1alpha1.ReasonInUse, Message: "Being deleted: waits for its last hosts to go."}
 	}
+	if err := s.hostsLeft(); err != nil {
+		s.lookAgain = earliest(s.lookAgain, lookForHosts)
+		return err
+	}
 	if !controllerutil.RemoveFinalizer(s.region, v1alpha1.RegionFinalizer) {
 		s.gone = true // Another finalizer holds it; there is nothing left to do here.
 		return nil
@@ -73,6 +81,30 @@ func (r *Reconciler) leave(ctx context.Context, s *scope) error {
 	r.settled.forget(s.region.UID)
 	s.gone = true
 	return nil
+}
+
+// hostsLeft says whether EC2 still has hosts of the region although no Instance is
+// left: a launch that a crash cut off may have made one for nobody. They are
+// removed by package orphan, which looks after regions that exist.
+func (s *scope) hostsLeft() error {
+	if s.region.Status.Decision == nil || s.open == nil {
+		return nil // Nothing was ever launched, or the region can't be opened.
+	}
+	observer := s.open.Observer()
+	if observer.HostsListedAt().Before(s.region.DeletionTimestamp.Time) {
+		return &trouble.Waiting{Reason: v1alpha1.ReasonInUse, Message: "Being deleted: waits for a listing of its hosts in EC2."}
+	}
+	left := 0
+	for _, host := range observer.Hosts() {
+		if !host.State.Gone() {
+			left++
+		}
+	}
+	if left == 0 {
+		return nil
+	}
+	return &trouble.Waiting{Reason: v1alpha1.ReasonInUse, Message: fmt.Sprintf(
+		"Being deleted: waits until %s in EC2 that no Instance owns are removed.", trouble.Count(left, "host"))}
 }
 
 // deleteHosts deletes every Instance of the region that isn't being deleted yet.
