@@ -24,6 +24,10 @@ const defaultBufferTimeout = 15 * time.Minute
 // changes nothing that is watched, looks again.
 const pendingPoll = 5 * time.Second
 
+// heldAfter is how long after a revision began to warm it is certain that its
+// hosts are held: caches have caught up by then.
+const heldAfter = 3 * time.Second
+
 // activate swaps the wanted revision in once it has what it needs in every
 // region: task definitions, and, unless it is the channel's first, a warm buffer.
 // The first one becomes active at once, since Mandelboxes can only wait for hosts
@@ -62,7 +66,7 @@ func (s *scope) findLacks(wanted *v1alpha1.Revision) {
 		if s.waiting[row.Region] != "" {
 			continue
 		}
-		if lacks := s.lacks(row); lacks != "" {
+		if lacks := s.lacks(wanted, row); lacks != "" {
 			s.waiting[row.Region] = lacks
 		}
 	}
@@ -70,7 +74,7 @@ func (s *scope) findLacks(wanted *v1alpha1.Revision) {
 
 // lacks says what a row of the coming revision still lacks before its region can
 // swap; "" if nothing.
-func (s *scope) lacks(row *v1alpha1.RevisionRegion) string {
+func (s *scope) lacks(wanted *v1alpha1.Revision, row *v1alpha1.RevisionRegion) string {
 	before := s.ami.ActiveRow(row.Region)
 	if before != nil && before.ID == row.ID {
 		return "" // The release doesn't change the region: its hosts go on serving.
@@ -87,10 +91,22 @@ func (s *scope) lacks(row *v1alpha1.RevisionRegion) string {
 	}
 	want, have := s.buffer(row, before), s.count(row)
 	if have.Free >= want {
-		return ""
+		return s.unsure(wanted)
 	}
 	return fmt.Sprintf("%d of %d slots of the new release are free, on %d hosts that are ready and %d on their way",
 		have.Free, want, have.Open, have.Hosts-have.Open)
+}
+
+// unsure says that the hosts which were counted may be leaving: those of a release
+// that comes back were let go until a moment ago, by a Region that may not have
+// heard of the change.
+func (s *scope) unsure(wanted *v1alpha1.Revision) string {
+	left := wanted.Time.Add(heldAfter).Sub(s.now)
+	if left <= 0 {
+		return ""
+	}
+	s.after(left)
+	return "its hosts are ready, and are counted once more in a moment"
 }
 
 // buffer is how many slots a row must have free before its region can swap.

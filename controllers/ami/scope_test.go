@@ -227,7 +227,7 @@ func TestActivate(t *testing.T) {
 			want: "a", state: warming, waits: true, lookIn: 10 * time.Minute,
 		},
 		"a buffer": {
-			of:   world("a", map[string]census.Count{"b": {Free: 8}}, old, revision("b", warming, 0)),
+			of:   world("a", map[string]census.Count{"b": {Free: 8}}, old, revision("b", warming, time.Minute)),
 			want: "b", state: active, retired: true,
 		},
 		"a smaller one than before": {

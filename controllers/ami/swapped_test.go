@@ -43,7 +43,7 @@ func (s *scope) has(region, id string, free int32) *scope {
 
 func TestActivateRegionByRegion(t *testing.T) {
 	active, warming, retiring := v1alpha1.RevisionActive, v1alpha1.RevisionWarming, v1alpha1.RevisionRetiring
-	old, next := revision("a", active, time.Hour), revision("b", warming, 0)
+	old, next := revision("a", active, time.Hour), revision("b", warming, time.Minute)
 	type result struct {
 		Active  string
 		Swapped map[string]string
@@ -68,7 +68,7 @@ func TestActivateRegionByRegion(t *testing.T) {
 			twoRegions("a", map[string]string{"east": "b"}, *old.DeepCopy(), revision("b", warming, time.Hour)), "b",
 			result{"a", map[string]string{"east": "b"}, map[string]v1alpha1.RevisionState{"a": active, "b": v1alpha1.RevisionFailed}}},
 		"the way back has its buffer": {
-			twoRegions("a", map[string]string{"east": "b"}, revision("a", warming, 0), revision("b", retiring, 0)).has("east", "a", 8), "a",
+			twoRegions("a", map[string]string{"east": "b"}, revision("a", warming, time.Minute), revision("b", retiring, 0)).has("east", "a", 8), "a",
 			result{"a", nil, map[string]v1alpha1.RevisionState{"a": active, "b": retiring}}},
 		"the way back is never given up": {
 			twoRegions("a", map[string]string{"east": "b"}, revision("a", warming, time.Hour), revision("b", retiring, 0)), "a",
@@ -160,12 +160,15 @@ func TestLacks(t *testing.T) {
 				Cron: "* * * * *", Duration: metav1.Duration{Duration: time.Minute}, DesiredFreeMandelboxes: ptr.To[int32](10),
 			}}
 		}, "8 of 10 slots"},
+		"certainty that hosts which were let go a moment ago are held": {func(s *scope) {
+			s.ami.Revision("b").Time = metav1.NewTime(s.now)
+		}, "counted once more"},
 		"hosts that become active": {func(s *scope) { s.regions["east"].region.Status.Launches = neverActive("b") }, "4 of its last 4 hosts never became Active"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := world("a", nil, revision("a", v1alpha1.RevisionActive, 0), revision("b", v1alpha1.RevisionWarming, 0)).has("east", "b", 8)
+			s := world("a", nil, revision("a", v1alpha1.RevisionActive, 0), revision("b", v1alpha1.RevisionWarming, time.Minute)).has("east", "b", 8)
 			test.change(s)
-			got := s.lacks(&s.ami.Revision("b").Regions[0])
+			got := s.lacks(s.ami.Revision("b"), &s.ami.Revision("b").Regions[0])
 			if (got == "") != (test.lacks == "") || !strings.Contains(got, test.lacks) {
 				t.Errorf("lacks %q, want %q", got, test.lacks)
 			}
