@@ -160,6 +160,9 @@ const (
 	ReasonWarming = "Warming"
 	// ReasonWarmed says that the warm-up task ran.
 	ReasonWarmed = "Warmed"
+	// ReasonAdopted says that the host was found in EC2 after the status of its
+	// Instance was lost, with whatever ran on it.
+	ReasonAdopted = "Adopted"
 	// ReasonWarmupFailed says that the warm-up task did not end well.
 	ReasonWarmupFailed = "WarmupFailed"
 	// ReasonAsPlanned says that the host registered the planned room.

@@ -85,6 +85,11 @@ func (r *Reconciler) releasable(ctx context.Context, s *scope, claim v1alpha1.Cl
 	case m.Status.Attempt >= claim.Attempt:
 		return true, nil // Placed anew, or outdated.
 	}
+	if s.runs(claim) {
+		// Its session lost its status, and takes the claim up again.
+		s.after(reservationGrace)
+		return false, nil
+	}
 	if left := r.reservedFor(s, claim); left > 0 {
 		s.after(left)
 		return false, nil

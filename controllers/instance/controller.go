@@ -162,6 +162,7 @@ func (r *Reconciler) advance(ctx context.Context, s *scope) error {
 		r.findRegion,
 		r.hold,
 		r.observe,
+		r.adopt,
 		r.releaseClaims,
 		r.launch,
 		r.warmUp,
@@ -178,13 +179,13 @@ func (r *Reconciler) advance(ctx context.Context, s *scope) error {
 }
 
 // save writes the status if it changed, and then orders the launch, whose intent
-// goes on top of it. Claims are never part of this write: they are written where
-// they are released, and by the Mandelbox controller. The EC2 instance is written
+// goes on top of it. Claims are never part of this write, but for those of an adopted
+// host: they are written where they are released, and by the Mandelbox controller. The EC2 instance is written
 // on no other version than the one with the intent that launched it: beside a later
 // intent it would look like a host that was lost.
 func (r *Reconciler) save(ctx context.Context, s *scope) error {
 	found := s.before.Status.InstanceID != s.instance.Status.InstanceID
-	if err := status.Patch(ctx, r.Client, s.before, s.instance, found); err != nil {
+	if err := status.Patch(ctx, r.Client, s.before, s.instance, found || len(s.rebuilt) > 0); err != nil {
 		return client.IgnoreNotFound(err)
 	}
 	r.tell(s)

@@ -58,7 +58,7 @@ func (r *Reconciler) launch(_ context.Context, s *scope) error {
 // is switched off only what was asked for before is.
 func toBeLaunched(s *scope) bool {
 	i := s.instance
-	if s.cloud == nil || s.region == nil || i.Leaving() || i.Status.InstanceID != "" || s.presence == cloud.Present {
+	if s.adopting || s.cloud == nil || s.region == nil || i.Leaving() || i.Status.InstanceID != "" || s.presence == cloud.Present {
 		return false
 	}
 	return s.region.Enabled() || i.Status.Launch != nil

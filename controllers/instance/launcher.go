@@ -75,6 +75,9 @@ type Launcher struct {
 	// Counts are told of hosts that EC2 did not give; nil for none.
 	Counts *metrics.Counts
 
+	// adoptions is held while a host is adopted, so that no two Instances adopt one.
+	adoptions sync.Mutex
+
 	mu sync.Mutex
 	// started is when this Launcher began to launch.
 	started  time.Time

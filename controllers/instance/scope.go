@@ -51,6 +51,10 @@ type scope struct {
 	warm        bool
 	warmReason  string
 	warmMessage string
+	// adopting says that it is not known yet whether the host is there already.
+	adopting bool
+	// rebuilt are the claims of the sessions that ran on a host when it was adopted.
+	rebuilt []v1alpha1.Claim
 	// order is what the Launcher is asked for; nil for nothing.
 	order *order
 	// refusal is why the last launch was refused; nil if it wasn't.

@@ -34,6 +34,7 @@ func setStatus(s *scope, err error) {
 	i.Status.Phase = phaseOf(s)
 	if i.Status.Phase == v1alpha1.InstanceActive && i.Status.ActiveTime == nil {
 		i.Status.ActiveTime = ptr.To(metav1.NewTime(s.now))
+		claimRebuilt(s)
 		// From now on it is written with the claims; before, there are none.
 		i.Status.Claimed = ptr.To(int32(len(i.Status.Claims)))
 	}

@@ -27,6 +27,8 @@ func (r *Reconciler) warmUp(ctx context.Context, s *scope) error {
 	case i.Status.ActiveTime != nil:
 		s.warm, s.warmReason, s.warmMessage = true, v1alpha1.ReasonWarmed, "the host has been Active"
 		return nil
+	case adopted(i):
+		return r.rebuildClaims(ctx, s)
 	case s.ami == nil || s.row == nil:
 		s.warmReason, s.warmMessage = v1alpha1.ReasonRevisionNotFound,
 			fmt.Sprintf("AMI %s has no revision %s in %s", i.Spec.AMIName, i.Spec.Revision, i.Spec.RegionName)

@@ -67,10 +67,13 @@ type Reconciler struct {
 	Wake *trigger.Trigger
 
 	started started
+	// begun is when this manager was made.
+	begun time.Time
 }
 
 // SetupWithManager starts the controller and the Assigner with the manager.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	r.begun = r.Clock.Now()
 	if err := mgr.Add(r.Assigner); err != nil {
 		return fmt.Errorf("adding the assigner: %w", err)
 	}
@@ -175,6 +178,9 @@ func (r *Reconciler) advance(ctx context.Context, s *scope) error {
 	case m.Finished():
 		return r.tidy(ctx, s)
 	case !m.Committed():
+		if restoring, err := r.restore(ctx, s); restoring || err != nil {
+			return err
+		}
 		return errors.Join(r.stopOutdated(ctx, s, m.Status.Attempt), r.wait(s))
 	}
 	for _, step := range []func(context.Context, *scope) error{

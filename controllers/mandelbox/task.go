@@ -42,6 +42,7 @@ func taskRun(s *scope) cloud.TaskRun {
 			cloud.TagRevision:  i.Spec.Revision,
 			cloud.TagLaunch:    launchToken(i),
 			cloud.TagMandelbox: m.Namespace + "/" + m.Name,
+			cloud.TagSlot:      strconv.Itoa(int(*m.Status.Slot)),
 		},
 	}
 }

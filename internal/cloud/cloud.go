@@ -29,6 +29,8 @@ const (
 	TagLaunch = "mandelbox.dev/launch"
 	// TagMandelbox is "namespace/name" of the session that a task is for.
 	TagMandelbox = "mandelbox.dev/mandelbox"
+	// TagSlot is the number of the slot that a task runs in.
+	TagSlot = "mandelbox.dev/slot"
 )
 
 // Target says which region of which account a client speaks to, and for whom.

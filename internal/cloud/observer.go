@@ -104,6 +104,7 @@ type Observer struct {
 	byLaunch       map[launchKey]string
 	byInstance     index
 	byStarter      index
+	bySession      index
 	expected       map[string]time.Time
 	health         map[string]HostHealth
 	listings       map[string]*listing
@@ -123,6 +124,7 @@ func NewObserver(api Reader, opts ObserverOptions) *Observer {
 		byLaunch:       map[launchKey]string{},
 		byInstance:     index{},
 		byStarter:      index{},
+		bySession:      index{},
 		expected:       map[string]time.Time{},
 		listings: map[string]*listing{
 			hostListing: {}, containerHostListing: {}, taskListing: {}, healthListing: {},

@@ -78,6 +78,17 @@ func (o *Observer) containerHost(instanceID string) (newest ContainerHost, found
 	return newest, found
 }
 
+// ContainerHostByARN returns the container instance with this ARN.
+func (o *Observer) ContainerHostByARN(arn string) (ContainerHost, bool) {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	known, ok := o.containerHosts.items[arn]
+	if !ok {
+		return ContainerHost{}, false
+	}
+	return known.value, true
+}
+
 // PutHosts takes in hosts that a writer got as an answer, and watches them.
 func (o *Observer) PutHosts(hosts ...Host) {
 	now := o.opts.Clock.Now()

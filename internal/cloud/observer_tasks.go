@@ -32,6 +32,17 @@ func (o *Observer) TasksStartedBy(s string) []Task {
 	return tasks
 }
 
+// TasksOfSession returns the tasks of all attempts of a session, in no order.
+func (o *Observer) TasksOfSession(uid string) []Task {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	var tasks []Task
+	for arn := range o.bySession.ids(uid) {
+		tasks = append(tasks, o.tasks.items[arn].value)
+	}
+	return tasks
+}
+
 // Tasks returns all known tasks, in no order.
 func (o *Observer) Tasks() []Task {
 	o.mu.RLock()
@@ -80,12 +91,18 @@ func (o *Observer) takeTask(t Task, asOf, now time.Time) []Change {
 		return nil
 	}
 	o.byStarter.add(t.StartedBy, t.ARN)
+	if uid, _, ok := ParseStartedBy(t.StartedBy); ok {
+		o.bySession.add(uid, t.ARN)
+	}
 	return []Change{o.taskChange(t)}
 }
 
 // dropTask forgets what a listing found gone.
 func (o *Observer) dropTask(t Task) Change {
 	o.byStarter.remove(t.StartedBy, t.ARN)
+	if uid, _, ok := ParseStartedBy(t.StartedBy); ok {
+		o.bySession.remove(uid, t.ARN)
+	}
 	return o.taskChange(t)
 }
 
