@@ -1,4 +1,4 @@
-// SPDX-FileCopyrightText: The Mandelbox Operator Authors
+// Copyright The Mandelbox Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
 // Command mandelbox-operator keeps fleets of warm EC2 hosts and puts each user's

@@ -1,4 +1,4 @@
-// SPDX-FileCopyrightText: The Mandelbox Operator Authors
+// Copyright The Mandelbox Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
 // Package awsemu is a local AWS: one HTTP endpoint that speaks the real wire

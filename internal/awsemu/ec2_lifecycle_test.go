@@ -1,4 +1,4 @@
-// SPDX-FileCopyrightText: The Mandelbox Operator Authors
+// Copyright The Mandelbox Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
 package awsemu

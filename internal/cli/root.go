@@ -1,4 +1,4 @@
-// SPDX-FileCopyrightText: The Mandelbox Operator Authors
+// Copyright The Mandelbox Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
 // Package cli holds the subcommands of the one binary. Each has a file of its

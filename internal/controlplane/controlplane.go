@@ -1,4 +1,4 @@
-// SPDX-FileCopyrightText: The Mandelbox Operator Authors
+// Copyright The Mandelbox Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
 // Package controlplane starts a real Kubernetes API, etcd and kube-apiserver, on
