@@ -13,8 +13,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
+	"github.com/mandelbox/mandelbox-operator/controllers/region/census"
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
-	"github.com/mandelbox/mandelbox-operator/internal/scaling"
 )
 
 const (
@@ -174,21 +174,9 @@ func (s *scope) planned() (slots int32, ok bool) {
 	if !ok {
 		return 0, false
 	}
-	perGPU := int32(0)
-	if s.region.Spec.Capacity.MandelboxesPerGPU != nil {
-		perGPU = *s.region.Spec.Capacity.MandelboxesPerGPU
-	}
+	gpu := v1alpha1.GPUShared
 	if s.row != nil {
-		switch s.row.GPU {
-		case v1alpha1.GPUExclusive:
-			perGPU = 1
-		case v1alpha1.GPUNone:
-			perGPU = 0
-		case v1alpha1.GPUShared:
-		}
+		gpu = s.row.GPU
 	}
-	return min(scaling.SlotsPerHost(t.VCPUs, t.GPUs, s.region.Spec.Capacity.VCPUsPerMandelbox, perGPU), maxSlots), true
+	return census.SlotsPerHost(s.region, gpu, t), true
 }
-
-// maxSlots is the greatest number of slots that an Instance may have.
-const maxSlots = 128

@@ -113,7 +113,8 @@ func (r *Reconciler) findHost(ctx context.Context, s *scope) error {
 		s.loseHost("was terminated: " + host.StateReason)
 	case presence == cloud.Present && host.State.Halted():
 		s.loseHost("was stopped: " + host.StateReason)
-	case presence == cloud.Gone && i.Status.InstanceID != "":
+	case presence == cloud.Gone && i.Status.InstanceID != "" && !s.region.Observer().HostsListedAt().Before(i.Status.Launch.Time.Add(lostGrace)):
+		// A listing that began sooner may be from before the launch.
 		s.loseHost("is no longer known to EC2")
 	}
 	return nil
