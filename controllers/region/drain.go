@@ -20,15 +20,28 @@ import (
 	"github.com/mandelbox/mandelbox-operator/controllers/region/trouble"
 )
 
-// drainRetired keeps new sessions off the hosts of releases that are not active
-// any more and still have sessions, which run on until they end.
-func (r *Reconciler) drainRetired(ctx context.Context, s *scope) error {
-	var errs []error
+// toBeDrained are the hosts of releases that are not active any more which still have
+// sessions.
+func (s *scope) toBeDrained() []*v1alpha1.Instance {
+	var retired []*v1alpha1.Instance
 	for i := range s.hosts {
 		host := &s.hosts[i]
 		_, wanted := s.releases[census.ReleaseOf(host)]
-		if wanted || !s.mayLeave(host) || host.Draining() || len(host.Status.Claims) == 0 {
-			continue
+		if !wanted && s.mayLeave(host) && !host.Draining() && len(host.Status.Claims) > 0 {
+			retired = append(retired, host)
+		}
+	}
+	return retired
+}
+
+// drainRetired keeps new sessions off the hosts of releases that are not active
+// any more; those that are there run on until they end.
+func (r *Reconciler) drainRetired(ctx context.Context, s *scope, retired []*v1alpha1.Instance) error {
+	var errs []error
+	for _, host := range retired {
+		if ctx.Err() != nil {
+			s.lookAgain = earliest(s.lookAgain, retryStale) // What was found must be found again.
+			break
 		}
 		err := r.drain(ctx, s, host)
 		switch {

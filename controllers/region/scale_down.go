@@ -6,11 +6,14 @@ package region
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
 	"github.com/mandelbox/mandelbox-operator/controllers/region/census"
@@ -20,6 +23,10 @@ import (
 
 // defaultStabilization is the API's default of spec.capacity.scaleDownStabilization.
 const defaultStabilization = 5 * time.Minute
+
+// actWithin is how long after it was found that hosts are to go they are told so: a
+// good deal less than the AMI controller waits before it counts on them again.
+const actWithin = time.Second
 
 // scaleDown lets empty hosts go that are too many, and has hosts of releases that
 // are not active any more leave as their sessions end. It touches only hosts that
@@ -41,7 +48,48 @@ func (r *Reconciler) scaleDown(ctx context.Context, s *scope) error {
 	if !plan.SurplusSince.IsZero() {
 		s.lookAgain = earliest(s.lookAgain, max(time.Second, plan.SurplusSince.Add(stabilization).Sub(s.now)))
 	}
-	return errors.Join(r.letGo(ctx, s, plan.Leave), r.drainRetired(ctx, s))
+	retired := s.toBeDrained()
+	if len(plan.Leave)+len(retired) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, actWithin)
+	defer cancel()
+	if current, err := r.stillRetired(ctx, s, plan.Leave, retired); err != nil || !current {
+		return err
+	}
+	return errors.Join(r.letGo(ctx, s, plan.Leave), r.drainRetired(ctx, s, retired))
+}
+
+// stillRetired says whether no release is wanted again of which hosts are to go
+// because it isn't. A cache that lags behind doesn't show a release that has just
+// come back, and whose swap counts on these hosts: so the AMIs are read live, and the
+// hosts go soon after or not at all. A rollout swaps no sooner than that.
+func (r *Reconciler) stillRetired(ctx context.Context, s *scope, names []string, retired []*v1alpha1.Instance) (bool, error) {
+	going := slices.Clone(retired)
+	for i := range s.hosts {
+		if slices.Contains(names, s.hosts[i].Name) {
+			going = append(going, &s.hosts[i])
+		}
+	}
+	live := map[string]map[census.Release]release{}
+	for _, host := range going {
+		of := census.ReleaseOf(host)
+		if _, wanted := s.releases[of]; wanted {
+			continue
+		}
+		if live[of.AMI] == nil {
+			var ami v1alpha1.AMI
+			if err := r.Live.Get(ctx, client.ObjectKey{Name: of.AMI}, &ami); client.IgnoreNotFound(err) != nil {
+				return false, fmt.Errorf("reading AMI %s live before its hosts go: %w", of.AMI, err)
+			}
+			live[of.AMI] = releasesIn(s.region.Name, []v1alpha1.AMI{ami})
+		}
+		if _, wanted := live[of.AMI][of]; wanted {
+			s.lookAgain = earliest(s.lookAgain, retryStale) // The cache will have it in a moment.
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 func (s *scope) activeChannels() []scaling.Channel {
@@ -99,6 +147,10 @@ func (r *Reconciler) letGo(ctx context.Context, s *scope, names []string) error 
 	}
 	var errs []error
 	for _, name := range names {
+		if ctx.Err() != nil {
+			s.lookAgain = earliest(s.lookAgain, retryStale) // What was found must be found again.
+			break
+		}
 		deleted, err := r.deleteHost(ctx, name, unchanged(byName[name]))
 		if err != nil {
 			errs = append(errs, err)

@@ -45,6 +45,9 @@ func (r *Reconciler) carryOutDecision(ctx context.Context, s *scope) error {
 	if decision == nil || ptr.Deref(decision.Done, false) {
 		return nil
 	}
+	if current, err := r.undone(ctx, s, decision.Number); err != nil || !current {
+		return err
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallelWrites)
 	var names []string
@@ -66,6 +69,25 @@ func (r *Reconciler) carryOutDecision(ctx context.Context, s *scope) error {
 	decision.Done = ptr.To(true)
 	s.launched = len(names)
 	return nil
+}
+
+// undone says whether a decision is still to be carried out. One that this reconcile
+// wrote is; one that the cache shows may be long done by another manager, and its
+// hosts have left again, with others in their place.
+func (r *Reconciler) undone(ctx context.Context, s *scope, number int64) (bool, error) {
+	if s.decided {
+		return true, nil
+	}
+	var live v1alpha1.Region
+	if err := r.Live.Get(ctx, client.ObjectKeyFromObject(s.region), &live); err != nil {
+		return false, fmt.Errorf("reading scaling decision %d live: %w", number, err)
+	}
+	newest := live.Status.Decision
+	current := live.UID == s.region.UID && newest != nil && newest.Number == number && !ptr.Deref(newest.Done, false)
+	if !current {
+		s.stale, s.lookAgain = true, retryStale
+	}
+	return current, nil
 }
 
 // hostsOf returns the Instances of a decision. A release that has become inactive
@@ -166,7 +188,7 @@ func (r *Reconciler) decide(ctx context.Context, s *scope) error {
 		s.stale = true
 		return fmt.Errorf("writing scaling decision %d: %w", decision.Number, err)
 	}
-	s.before = s.region.DeepCopy()
+	s.before, s.decided = s.region.DeepCopy(), true
 	r.Events.Eventf(s.region, nil, corev1.EventTypeNormal, v1alpha1.ReasonScalingUp, "Launch",
 		"Launching %s (decision %d): %s", trouble.Count(launchCount(decision), "host"), decision.Number, describeLaunches(decision))
 	return nil

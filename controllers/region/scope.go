@@ -55,8 +55,10 @@ type scope struct {
 	records     []v1alpha1.LaunchRecord
 	neverActive map[census.Release]string
 
-	// plan is what should be launched, and launched how many hosts were.
+	// plan is what should be launched, decided says that this reconcile wrote so, and
+	// launched is how many hosts were.
 	plan     scaling.UpPlan
+	decided  bool
 	launched int
 	// surplusSince is since when there is a host too many; left names those that
 	// were told to leave.
