@@ -94,8 +94,11 @@ func (r *Reconciler) findHost(ctx context.Context, s *scope) error {
 		err = r.Live.Get(ctx, key, i)
 	}
 	if apierrors.IsNotFound(err) {
-		s.loseHost("no longer exists")
-		return nil
+		outlives, err := r.outlivesInstance(ctx, s)
+		if err == nil && !outlives {
+			s.loseHost("no longer exists")
+		}
+		return err
 	}
 	if err != nil {
 		return fmt.Errorf("reading Instance %s: %w", key.Name, err)
@@ -118,6 +121,25 @@ func (r *Reconciler) findHost(ctx context.Context, s *scope) error {
 		s.loseHost("is no longer known to EC2")
 	}
 	return nil
+}
+
+// outlivesInstance says whether a session whose Instance was taken away by force ends
+// as its task does, since that is there: the host is left to it, as an orphan.
+func (r *Reconciler) outlivesInstance(ctx context.Context, s *scope) (bool, error) {
+	m := s.mandelbox
+	if m.Status.RunningTime == nil {
+		return false, nil
+	}
+	if s.region == nil {
+		// Nothing is lost while the Region is only yet to be opened.
+		err := r.Get(ctx, types.NamespacedName{Name: m.Status.Region}, &v1alpha1.Region{})
+		return err == nil, client.IgnoreNotFound(err)
+	}
+	observer := s.region.Observer()
+	if !observer.TasksSynced() {
+		return true, nil // Neither is it while it isn't known what runs.
+	}
+	return len(observer.TasksStartedBy(cloud.StartedBy(string(m.UID), m.Status.Attempt))) > 0, nil
 }
 
 // findRow finds what the host's revision of the channel runs.
