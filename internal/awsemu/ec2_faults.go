@@ -91,7 +91,8 @@ func announce(event ScheduledEvent) func(*region, *instance) error {
 	}
 }
 
-// InterruptSpot gives a spot host its notice; after Delays.SpotNotice it goes. See
+// InterruptSpot gives a spot host its notice, which its spot request tells of and its
+// agent acts on; after Delays.SpotNotice it goes. See
 // https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html
 func (s *Server) InterruptSpot(account, region, id string) error {
 	return s.onInstance(account, region, id, interrupt)
@@ -101,6 +102,7 @@ func interrupt(r *region, i *instance) error {
 	if !i.spot {
 		return errors.New("only a spot instance can be interrupted")
 	}
+	r.spotNoticed(i)
 	r.after(r.delays().SpotNotice, func() { r.terminate(i, reasonSpot, r.delays().InstanceShuttingDown) })
 	return nil
 }

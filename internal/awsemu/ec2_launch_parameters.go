@@ -27,6 +27,8 @@ type launchParameters struct {
 	metadata            metadataOptions
 	devices             []blockDevice
 	tags                map[string]string
+	// spotTags are those of the spot request.
+	spotTags map[string]string
 }
 
 // readLaunch reads and checks the parameters of RunInstances.
@@ -231,7 +233,8 @@ func (p *launchParameters) readRest(r *region, f form) error {
 		return err
 	}
 	maps.Copy(p.tags, byType["instance"])
-	if len(p.tags) > maxTags {
+	p.spotTags = byType["spot-instances-request"]
+	if len(p.tags) > maxTags || len(p.spotTags) > maxTags {
 		return refuse("TagLimitExceeded", "The maximum number of tags for this resource is %d.", maxTags)
 	}
 	return nil

@@ -54,6 +54,7 @@ func (r *region) terminate(i *instance, why stateReason, delay time.Duration) {
 	i.state, i.reason = stateShuttingDown, why
 	i.transition = transitionText(why, r.now())
 	r.hostTerminated(i)
+	r.spotEnded(i, why)
 	if delay <= 0 {
 		i.generation++
 		r.terminated(i)

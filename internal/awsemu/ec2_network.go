@@ -23,11 +23,12 @@ const subnetSize = 4096 - 5
 // default security group and the images that exist from the start.
 func newEC2State(r *region, images []Image) ec2State {
 	s := ec2State{
-		vpcID:     r.newID("vpc"),
-		images:    map[string]*machineImage{},
-		instances: map[string]*instance{},
-		launches:  map[string]*launch{},
-		templates: map[string]*launchTemplate{},
+		vpcID:        r.newID("vpc"),
+		images:       map[string]*machineImage{},
+		instances:    map[string]*instance{},
+		launches:     map[string]*launch{},
+		templates:    map[string]*launchTemplate{},
+		spotRequests: map[string]*spotRequest{},
 	}
 	for i, letter := range []string{"a", "b", "c"} {
 		zone := r.name + letter

@@ -20,6 +20,7 @@ func ec2Operations() []operation {
 		{name: "StartInstances", mutating: true, bucket: bucketEC2Mutate, handle: startInstances},
 		{name: "DescribeInstances", bucket: bucketEC2Read, handle: describeInstances},
 		{name: "DescribeInstanceStatus", bucket: bucketEC2Read, handle: describeInstanceStatus},
+		{name: "DescribeSpotInstanceRequests", bucket: bucketEC2Read, handle: describeSpotInstanceRequests},
 		{name: "DescribeInstanceTypes", bucket: bucketEC2Read, handle: describeInstanceTypes},
 
 		{name: "CreateTags", mutating: true, bucket: bucketEC2CreateTags, handle: createTags},

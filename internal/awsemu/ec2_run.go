@@ -123,7 +123,7 @@ func (r *region) launchInstance(p *launchParameters, sn *subnet, reservationID, 
 	// findRoom has seen that there are addresses enough.
 	i.privateIP, _ = sn.takeAddress()
 	if p.spot {
-		i.spotRequest = "sir-" + r.srv.dice.hex(8)
+		r.requestSpot(i, p.spotTags)
 	}
 	for _, d := range p.devices {
 		d.volumeID = r.newID("vol")

@@ -18,6 +18,8 @@ type ec2State struct {
 	launches  map[string]*launch
 	templates map[string]*launchTemplate
 	capacity  []*Capacity
+	// spotRequests are by their id.
+	spotRequests map[string]*spotRequest
 	// launched counts instances, for their place in the order.
 	launched int
 }

@@ -111,6 +111,12 @@ func (r *region) tagsOf(id string) (map[string]string, error) {
 			return nil, err
 		}
 		return m.tags, nil
+	case "sir":
+		request, err := r.ec2.spotRequest(id)
+		if err != nil {
+			return nil, err
+		}
+		return request.tags, nil
 	case "lt":
 		t, err := r.ec2.template(form{"LaunchTemplateId": {id}})
 		if err != nil {

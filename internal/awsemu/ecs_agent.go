@@ -33,7 +33,7 @@ func (r *region) registerAgent(i *instance) error {
 		return fmt.Errorf("registering with %s: %w", cfg.cluster, err)
 	}
 	ci := &containerInstance{
-		ec2ID: i.id, zone: i.zone, attributes: r.hostAttributes(i), tags: tagSet{},
+		ec2ID: i.id, zone: i.zone, attributes: r.hostAttributes(i), tags: tagSet{}, drainsOnNotice: cfg.drainsOnNotice,
 		total: newHostResources(i.typ.vcpus*1024, registeredMemory(i.typ.memoryMiB)-cfg.reservedMemoryMiB, r.gpuIDs(i, cfg)),
 	}
 	for name, value := range cfg.attributes {
@@ -84,6 +84,17 @@ func (r *region) hostAttributes(i *instance) map[string]string {
 		"ecs.vpc-id":            r.ec2.vpcID,
 		"ecs.subnet-id":         i.subnetID,
 	}
+}
+
+// agentNoticed is told when EC2 gives a spot host its notice, with the region locked.
+// An agent that is to then has its host drained, as soon as it can tell ECS:
+// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/spot-instance-draining-linux-container.html
+func (r *region) agentNoticed(i *instance) {
+	ci := r.ecs.agents[i.id]
+	if ci == nil || !ci.drainsOnNotice {
+		return
+	}
+	r.onHost(ci, func() { r.setHostStatus(ci, hostDraining) })
 }
 
 // hostStopped is told when a host stops, with the region locked. It stays

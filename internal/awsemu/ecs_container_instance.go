@@ -36,6 +36,9 @@ type containerInstance struct {
 	tags         tagSet
 	total, free  hostResources
 
+	// drainsOnNotice is its agent's ECS_ENABLE_SPOT_INSTANCE_DRAINING.
+	drainsOnNotice bool
+
 	// tasks are those that aren't stopped yet, by id.
 	tasks map[string]*task
 	// images are those on the host, and when the pull of each ends.

@@ -114,14 +114,19 @@ func updateContainerInstancesState(c *call, in struct {
 		case !ci.registered():
 			out.Failures = append(out.Failures, ecsFailure{ARN: ci.arn, Reason: "INACTIVE"})
 		default:
-			if ci.status != in.Status {
-				ci.status = in.Status
-				ci.version++
-			}
+			c.region.setHostStatus(ci, in.Status)
 			out.Hosts = append(out.Hosts, ci.view(false))
 		}
 	}
 	return out, nil
+}
+
+// setHostStatus cordons a host, or takes it back.
+func (r *region) setHostStatus(ci *containerInstance, status string) {
+	if ci.status != status {
+		ci.status = status
+		ci.version++
+	}
 }
 
 // deregisterContainerInstance takes a host out of its cluster; only by force

@@ -16,6 +16,8 @@ type agentConfig struct {
 	tagsFromEC2       bool
 	reservedMemoryMiB int
 	noGPUs            bool
+	// drainsOnNotice has the agent drain its host on a spot interruption's notice.
+	drainsOnNotice bool
 }
 
 // parseAgentConfig finds the agent's settings in user data: lines KEY=VALUE of a
@@ -45,6 +47,7 @@ func parseAgentConfig(userData string) (agentConfig, error) {
 	}
 	cfg.tagsFromEC2 = settings["ECS_CONTAINER_INSTANCE_PROPAGATE_TAGS_FROM"] == "ec2_instance"
 	cfg.noGPUs = settings["ECS_ENABLE_GPU_SUPPORT"] == "false"
+	cfg.drainsOnNotice = settings["ECS_ENABLE_SPOT_INSTANCE_DRAINING"] == "true"
 	if text := settings["ECS_RESERVED_MEMORY"]; text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil {
