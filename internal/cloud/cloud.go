@@ -71,6 +71,9 @@ type Reader interface {
 	// ListHostHealth returns what EC2's checks and schedules say of running hosts, for
 	// those of which they say anything; hosts of others may be among them.
 	ListHostHealth(ctx context.Context) ([]HostHealth, error)
+	// ListSpotInterruptions returns the spot hosts of the target's cluster and region
+	// that EC2 has given notice to, those included that it took a while ago.
+	ListSpotInterruptions(ctx context.Context) ([]SpotInterruption, error)
 	// HostsOfLaunch finds the hosts that a call with this client token launched.
 	HostsOfLaunch(ctx context.Context, token string) ([]Host, error)
 	// ListContainerHosts lists all container instances of the ECS cluster that are

@@ -19,6 +19,7 @@ type fakeAWS struct {
 	containerHosts map[string]cloud.ContainerHost
 	tasks          map[string]cloud.Task
 	health         map[string]cloud.HostHealth
+	interrupted    map[string]cloud.SpotInterruption
 	types          map[string]cloud.InstanceType
 	subnets        []cloud.Subnet
 	fail           map[string]error
@@ -32,6 +33,7 @@ func newFakeAWS() *fakeAWS {
 		containerHosts: map[string]cloud.ContainerHost{},
 		tasks:          map[string]cloud.Task{},
 		health:         map[string]cloud.HostHealth{},
+		interrupted:    map[string]cloud.SpotInterruption{},
 		types:          map[string]cloud.InstanceType{},
 		fail:           map[string]error{},
 		calls:          map[string]int{},
@@ -101,6 +103,10 @@ func (f *fakeAWS) DescribeHosts(_ context.Context, ids []string) ([]cloud.Host, 
 
 func (f *fakeAWS) ListHostHealth(context.Context) ([]cloud.HostHealth, error) {
 	return all(f, "ListHostHealth", func() map[string]cloud.HostHealth { return f.health })
+}
+
+func (f *fakeAWS) ListSpotInterruptions(context.Context) ([]cloud.SpotInterruption, error) {
+	return all(f, "ListSpotInterruptions", func() map[string]cloud.SpotInterruption { return f.interrupted })
 }
 
 func (f *fakeAWS) HostsOfLaunch(context.Context, string) ([]cloud.Host, error) { return nil, nil }

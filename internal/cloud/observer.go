@@ -84,6 +84,7 @@ const (
 	containerHostListing = "container hosts"
 	taskListing          = "tasks"
 	healthListing        = "host health"
+	spotListing          = "spot interruptions"
 )
 
 // Observer is an informer over one region of EC2 and ECS. It lists everything
@@ -107,8 +108,10 @@ type Observer struct {
 	bySession      index
 	expected       map[string]time.Time
 	health         map[string]HostHealth
-	listings       map[string]*listing
-	hotErr         error
+	// notices are by host and the code of their event.
+	notices  map[string]map[string]notice
+	listings map[string]*listing
+	hotErr   error
 
 	catalog catalogState
 }
@@ -126,8 +129,9 @@ func NewObserver(api Reader, opts ObserverOptions) *Observer {
 		byStarter:      index{},
 		bySession:      index{},
 		expected:       map[string]time.Time{},
+		notices:        map[string]map[string]notice{},
 		listings: map[string]*listing{
-			hostListing: {}, containerHostListing: {}, taskListing: {}, healthListing: {},
+			hostListing: {}, containerHostListing: {}, taskListing: {}, healthListing: {}, spotListing: {},
 		},
 		catalog: newCatalogState(),
 	}
@@ -196,7 +200,7 @@ func (o *Observer) Err() error {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	errs := []error{o.hotErr}
-	for _, sort := range []string{hostListing, containerHostListing, taskListing, healthListing} {
+	for _, sort := range []string{hostListing, containerHostListing, taskListing, healthListing, spotListing} {
 		if err := o.listings[sort].err; err != nil {
 			errs = append(errs, fmt.Errorf("listing %s: %w", sort, err))
 		}

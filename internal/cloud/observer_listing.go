@@ -144,17 +144,17 @@ func (o *Observer) listed(ctx context.Context, sort string, began time.Time, err
 type reliance struct {
 	hosts, containerHosts, tasks bool
 	absence                      Presence
-	failing                      [4]bool
+	failing                      [5]bool
 }
 
 func (o *Observer) reliance() reliance {
 	h, c, t := o.listings[hostListing], o.listings[containerHostListing], o.listings[taskListing]
-	health := o.listings[healthListing]
+	health, spot := o.listings[healthListing], o.listings[spotListing]
 	return reliance{
 		hosts:          !h.beganAt.IsZero(),
 		containerHosts: !c.beganAt.IsZero(),
 		tasks:          !t.beganAt.IsZero(),
 		absence:        o.absence(),
-		failing:        [4]bool{h.err != nil, c.err != nil, t.err != nil, health.err != nil},
+		failing:        [5]bool{h.err != nil, c.err != nil, t.err != nil, health.err != nil, spot.err != nil},
 	}
 }
