@@ -133,17 +133,17 @@ func (w *world) exit(region string, m *v1alpha1.Mandelbox, code int) {
 	Expect(w.aws.ExitTask(awsemu.DefaultAccount, region, m.Status.TaskARN, code, "")).To(Succeed())
 }
 
-// told lists the reasons of the Events about the session, as often as each was told.
-func (w *world) told(ctx context.Context, m *v1alpha1.Mandelbox) func() ([]string, error) {
+// told lists the reasons of the Events about the object, as often as each was told.
+func (w *world) told(ctx context.Context, o client.Object) func() ([]string, error) {
 	return func() ([]string, error) {
 		var list eventsv1.EventList
-		if err := w.List(ctx, &list, client.InNamespace(w.namespace)); err != nil {
+		if err := w.List(ctx, &list); err != nil {
 			return nil, err
 		}
 		reasons := []string{}
 		for i := range list.Items {
 			e := &list.Items[i]
-			if e.Regarding.Name != m.Name {
+			if e.Regarding.UID != o.GetUID() {
 				continue
 			}
 			times := int32(1)

@@ -78,6 +78,8 @@ type world struct {
 	grace time.Duration
 	// wrap stands between the manager and the API server; nothing does by default.
 	wrap transport.WrapperFunc
+	// through stands between the manager and the cloud; nothing does by default.
+	through func(cloud.Provider) cloud.Provider
 	// binary is the operator's program, which then runs as a process of its own and
 	// is killed where it would be stopped; by default the manager runs in this one.
 	binary string
@@ -115,10 +117,13 @@ func newWorld(change ...func(*world)) *world {
 	return w
 }
 
-func (w *world) provider() *cloudaws.Provider {
+func (w *world) provider() cloud.Provider {
 	GinkgoHelper()
 	provider, err := cloudaws.New(context.Background(), cloudaws.Options{Config: w.awsConfig("us-east-1"), Registerer: w.metrics})
 	Expect(err).NotTo(HaveOccurred())
+	if w.through != nil {
+		return w.through(provider)
+	}
 	return provider
 }
 

@@ -37,8 +37,9 @@ const (
 	// ConditionCapacityAsPlanned says whether the host registered room for as many
 	// Mandelboxes as its instance type promised.
 	ConditionCapacityAsPlanned = "CapacityAsPlanned"
-	// ConditionHealthy says that EC2's status checks of the host pass and AWS has
-	// scheduled nothing that would end what runs on it. It is there once it was not so.
+	// ConditionHealthy says that EC2's status checks of the host pass and AWS will do
+	// nothing, as far as it says, that ends what runs on it. It is there once it was
+	// not so.
 	ConditionHealthy = "Healthy"
 	// ConditionDrained says that no session is left on a host that is leaving.
 	ConditionDrained = "Drained"
@@ -150,6 +151,12 @@ const (
 	ReasonImpaired = "Impaired"
 	// ReasonScheduledMaintenance says that AWS will stop, retire or reboot the host.
 	ReasonScheduledMaintenance = "ScheduledMaintenance"
+	// ReasonSpotInterruption says that EC2 takes the spot host back within two minutes.
+	ReasonSpotInterruption = "SpotInterruption"
+	// ReasonRebalanceRecommended says that EC2 is likely to take the spot host back soon.
+	ReasonRebalanceRecommended = "RebalanceRecommended"
+	// ReasonDrainedOutside says that somebody had ECS start nothing more on the host.
+	ReasonDrainedOutside = "DrainedOutside"
 	// ReasonStoppedOutside says that somebody, or the host itself, stopped the host.
 	ReasonStoppedOutside = "StoppedOutside"
 	// ReasonRegistrationTimeout says that the agent did not register in time.

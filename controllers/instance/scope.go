@@ -156,10 +156,17 @@ func (r *Reconciler) observe(_ context.Context, s *scope) error {
 	id := s.instance.Status.InstanceID
 	if s.presence == cloud.Present {
 		id = s.host.InstanceID
-		s.health, s.healthKnown = observer.HostHealth(id)
 	}
 	if member, ok := observer.ContainerHost(id); ok && id != "" {
 		s.member = &member
+	}
+	if s.host.Spot && s.drainedOutside() {
+		observer.Notify(id, cloud.HostEvent{
+			Code: cloud.EventSpotInterruption, Description: "ECS drains it, as its agent asks for when EC2 gives notice",
+		})
+	}
+	if s.presence == cloud.Present {
+		s.health, s.healthKnown = observer.HostHealth(id)
 	}
 	return nil
 }

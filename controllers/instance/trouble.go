@@ -15,18 +15,22 @@ import (
 	"github.com/mandelbox/mandelbox-operator/internal/status"
 )
 
-// troubled says whether EC2 has stopped the host, fails its status checks for longer
-// than it may, or will end what runs on it; expired then says which.
+// troubled says whether EC2 has stopped the host, takes it back, will end what runs on
+// it, or fails its status checks for longer than it may, or whether ECS was told to
+// start nothing more there; expired then says which.
 func (s *scope) troubled() bool {
 	if !s.present() {
 		return false
 	}
-	event, interrupted := s.health.Interruption()
+	reason, message, announced := s.announced()
 	switch {
 	case s.host.State.Halted():
 		s.expired, s.expiredMessage = v1alpha1.ReasonStoppedOutside, s.haltedMessage()
-	case interrupted:
-		s.expired, s.expiredMessage = v1alpha1.ReasonScheduledMaintenance, maintenanceMessage(event)
+	case announced:
+		s.expired, s.expiredMessage = reason, message
+	case s.drainedOutside():
+		s.expired = v1alpha1.ReasonDrainedOutside
+		s.expiredMessage = "ECS starts nothing more on the host: it was set to DRAINING, and not by the operator"
 	case s.health.Impaired && s.impairedFor() >= s.impairedLimit():
 		s.expired = v1alpha1.ReasonImpaired
 		s.expiredMessage = fmt.Sprintf("EC2's status checks of the host have failed for %s", s.impairedLimit())
@@ -47,9 +51,38 @@ func (s *scope) haltedMessage() string {
 	return message
 }
 
-func maintenanceMessage(event cloud.HostEvent) string {
-	return fmt.Sprintf("AWS has scheduled %s for %s or later: %s",
-		event.Code, event.NotBefore.UTC().Format(time.RFC3339), event.Description)
+// announced says what AWS will do to the host, or is likely to.
+func (s *scope) announced() (reason, message string, ok bool) {
+	event, interrupted := s.health.Interruption()
+	switch {
+	case interrupted && event.Code == cloud.EventSpotInterruption:
+		message = "EC2 takes the spot host back"
+		if !event.NotBefore.IsZero() {
+			message += " at " + event.NotBefore.UTC().Format(time.RFC3339)
+		}
+		return v1alpha1.ReasonSpotInterruption, explained(message, event), true
+	case interrupted:
+		message = fmt.Sprintf("AWS has scheduled %s for %s or later", event.Code, event.NotBefore.UTC().Format(time.RFC3339))
+		return v1alpha1.ReasonScheduledMaintenance, explained(message, event), true
+	}
+	if event, ok := s.health.Rebalance(); ok {
+		return v1alpha1.ReasonRebalanceRecommended, explained("EC2 is likely to take the spot host back soon", event), true
+	}
+	return "", "", false
+}
+
+// explained adds AWS's own words.
+func explained(message string, event cloud.HostEvent) string {
+	if event.Description == "" {
+		return message
+	}
+	return message + ": " + event.Description
+}
+
+// drainedOutside says whether ECS starts nothing more on a host that the operator has
+// not told to leave: it drains none before its Instance is deleted.
+func (s *scope) drainedOutside() bool {
+	return s.member != nil && s.member.Status == cloud.ContainerHostDraining && s.instance.DeletionTimestamp.IsZero()
 }
 
 // impairedFor is how long the host's status checks have failed: since when EC2 says,
@@ -79,12 +112,12 @@ func setHealthy(s *scope, c status.Writer) {
 	if !s.present() || !s.healthKnown {
 		return
 	}
-	event, interrupted := s.health.Interruption()
+	reason, message, announced := s.announced()
 	switch {
+	case announced:
+		c.Set(v1alpha1.ConditionHealthy, false, reason, message)
 	case s.health.Impaired:
 		c.Set(v1alpha1.ConditionHealthy, false, v1alpha1.ReasonImpaired, "EC2's status checks of the host fail")
-	case interrupted:
-		c.Set(v1alpha1.ConditionHealthy, false, v1alpha1.ReasonScheduledMaintenance, maintenanceMessage(event))
 	case meta.FindStatusCondition(s.instance.Status.Conditions, v1alpha1.ConditionHealthy) != nil:
 		c.Set(v1alpha1.ConditionHealthy, true, v1alpha1.ReasonHealthy, "EC2's status checks of the host pass")
 	}
