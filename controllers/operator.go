@@ -218,16 +218,17 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Regions: regions, ClusterID: o.ClusterID,
 		Events: events, Clock: clock.RealClock{}, Demand: assigner, Changes: demandChanges,
 	}
-	channels := &ami.Reconciler{
-		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Regions: regions, ClusterID: o.ClusterID,
-		Events: events, Clock: clock.RealClock{}, Demand: assigner,
-	}
 	sweeper := &orphan.Sweeper{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Regions: regions, Events: events, Clock: clock.RealClock{},
-		Grace: o.OrphanGrace, Interval: o.OrphanInterval, DryRun: o.OrphansDryRun, Counts: counts,
+		Grace: o.OrphanGrace, Interval: o.OrphanInterval, DryRun: o.OrphansDryRun, Counts: counts, Regional: demandChanges,
 	}
 	if err := mgr.Add(sweeper); err != nil {
 		return fmt.Errorf("adding the search for orphans: %w", err)
+	}
+	places.Orphans = sweeper
+	channels := &ami.Reconciler{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Regions: regions, ClusterID: o.ClusterID,
+		Events: events, Clock: clock.RealClock{}, Demand: assigner,
 	}
 	regions.Subscribe(func(region string, change cloud.Change) {
 		hosts.Observed(ctx, region, change)

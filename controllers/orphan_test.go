@@ -6,14 +6,19 @@ package controllers_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	awssdk "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	eventsv1 "k8s.io/api/events/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
@@ -53,6 +58,39 @@ func (w *world) running(ctx context.Context, region string) func() []string {
 	}
 }
 
+// regionStalled reads why a Region is stalled; empty if it isn't.
+func (w *world) regionStalled(ctx context.Context, name string) func() string {
+	return func() string {
+		stalled := meta.FindStatusCondition(w.regionNow(ctx, name).Status.Conditions, v1alpha1.ConditionStalled)
+		if stalled == nil {
+			return ""
+		}
+		return stalled.Reason + ": " + stalled.Message
+	}
+}
+
+// stalledAndReconciling says whether a Region is both; "" if it isn't.
+func stalledAndReconciling(o client.Object) string {
+	conditions := o.(*v1alpha1.Region).Status.Conditions
+	if meta.IsStatusConditionTrue(conditions, v1alpha1.ConditionStalled) && meta.IsStatusConditionTrue(conditions, v1alpha1.ConditionReconciling) {
+		return "stalled and reconciling at once"
+	}
+	return ""
+}
+
+// regionKstatus is what GitOps tools make of a Region.
+func (w *world) regionKstatus(ctx context.Context, name string) (status.Status, error) {
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(w.regionNow(ctx, name))
+	if err != nil {
+		return "", err
+	}
+	result, err := status.Compute(&unstructured.Unstructured{Object: content})
+	if err != nil {
+		return "", err
+	}
+	return result.Status, nil
+}
+
 func (w *world) eventReasons(ctx context.Context, object string) func() ([]string, error) {
 	return func() ([]string, error) {
 		var list eventsv1.EventList
@@ -86,16 +124,40 @@ var _ = Describe("What belongs to nobody in AWS", func() {
 		Expect(w.hosts(ctx, v1alpha1.InstanceActive)()).To(HaveLen(1))
 	})
 
-	It("stays when it is too much at once, until a person agrees", func(ctx context.Context) {
+	It("stays when it is too much at once, and has the Region stalled, until a person agrees", func(ctx context.Context) {
+		w.watchVersions(ctx, &v1alpha1.RegionList{}, stalledAndReconciling)
 		w.stray(ctx, "sa-east-1", 7, clusterID)
-		Eventually(w.eventReasons(ctx, "sa-east-1")).Should(ContainElement("TooManyOrphans"))
+		Eventually(w.regionStalled(ctx, "sa-east-1")).Should(HavePrefix("TooManyOrphans: 7 of 8 hosts belong to no Instance"))
+		Expect(w.regionIs(ctx, "sa-east-1")()).To(Equal("False/TooManyOrphans"))
+		Expect(w.regionKstatus(ctx, "sa-east-1")).To(Equal(status.FailedStatus))
+		Eventually(w.told(ctx, w.regionNow(ctx, "sa-east-1"))).Should(ContainElement("TooManyOrphans"))
 		Consistently(w.running(ctx, "sa-east-1"), "1s").Should(HaveLen(8))
+		told, err := w.told(ctx, w.regionNow(ctx, "sa-east-1"))()
+		Expect(err).NotTo(HaveOccurred())
+		Expect(slices.DeleteFunc(told, func(reason string) bool { return reason != "TooManyOrphans" })).To(HaveLen(1))
 
 		region := &v1alpha1.Region{}
 		region.Name = "sa-east-1"
 		patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:"7"}}}`, v1alpha1.AnnotationRemoveOrphans)
 		Expect(w.Patch(ctx, region, client.RawPatch("application/merge-patch+json", []byte(patch)))).To(Succeed())
 		Eventually(w.running(ctx, "sa-east-1")).Should(HaveLen(1))
+		Eventually(w.regionIs(ctx, "sa-east-1")).Should(Equal("True/Ready"))
+		Expect(w.regionStalled(ctx, "sa-east-1")()).To(BeEmpty())
+	})
+
+	It("has the Region stalled again after a restart of the manager, and no longer than it is there", func(ctx context.Context) {
+		w.watchVersions(ctx, &v1alpha1.RegionList{}, stalledAndReconciling)
+		strays := w.stray(ctx, "sa-east-1", 3, clusterID)
+		Eventually(w.regionStalled(ctx, "sa-east-1")).Should(HavePrefix("TooManyOrphans: 3 of 4"))
+		w.stopManager()
+		strays = append(strays, w.stray(ctx, "sa-east-1", 1, clusterID)...)
+		w.startManager()
+		Eventually(w.regionStalled(ctx, "sa-east-1")).Should(HavePrefix("TooManyOrphans: 4 of 5"))
+		for _, id := range strays {
+			Expect(w.aws.KillInstance("", "sa-east-1", id)).To(Succeed())
+		}
+		Eventually(w.regionIs(ctx, "sa-east-1")).Should(Equal("True/Ready"))
+		Expect(w.regionStalled(ctx, "sa-east-1")()).To(BeEmpty())
 	})
 
 	It("holds a Region that is being deleted until it is removed", func(ctx context.Context) {

@@ -167,9 +167,23 @@ func (w *world) watchClaims(ctx context.Context, checks ...func(*v1alpha1.Instan
 	if len(checks) == 0 {
 		checks = append(checks, doubledSlot, doubledSession)
 	}
+	w.watchVersions(ctx, &v1alpha1.InstanceList{}, func(o client.Object) string {
+		for _, check := range checks {
+			if problem := check(o.(*v1alpha1.Instance)); problem != "" {
+				return problem
+			}
+		}
+		return ""
+	})
+}
+
+// watchVersions looks at every version of every object of a kind until the spec ends,
+// and fails it when the check says what is wrong with one.
+func (w *world) watchVersions(ctx context.Context, list client.ObjectList, check func(client.Object) string) {
+	GinkgoHelper()
 	c, err := client.NewWithWatch(plane.Config(), client.Options{Scheme: controllers.NewScheme()})
 	Expect(err).NotTo(HaveOccurred())
-	versions, err := c.Watch(ctx, &v1alpha1.InstanceList{})
+	versions, err := c.Watch(ctx, list)
 	Expect(err).NotTo(HaveOccurred())
 	done := make(chan struct{})
 	wrong := ""
@@ -177,15 +191,13 @@ func (w *world) watchClaims(ctx context.Context, checks ...func(*v1alpha1.Instan
 	go func() {
 		defer close(done)
 		for event := range versions.ResultChan() {
-			i, ok := event.Object.(*v1alpha1.Instance)
+			o, ok := event.Object.(client.Object)
 			if !ok || event.Type == watch.Bookmark {
 				continue
 			}
 			seen++
-			for _, check := range checks {
-				if problem := check(i); problem != "" && wrong == "" {
-					wrong = fmt.Sprintf("version %s of %s: %s", i.ResourceVersion, i.Name, problem)
-				}
+			if problem := check(o); problem != "" && wrong == "" {
+				wrong = fmt.Sprintf("version %s of %s: %s", o.GetResourceVersion(), o.GetName(), problem)
 			}
 		}
 	}()

@@ -29,6 +29,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
+	"github.com/mandelbox/mandelbox-operator/controllers/trigger"
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
 	"github.com/mandelbox/mandelbox-operator/internal/metrics"
 )
@@ -63,12 +64,14 @@ type Sweeper struct {
 	DryRun bool
 	// Counts are told of orphans found and removed; nil for none.
 	Counts *metrics.Counts
+	// Regional is fired for a Region when its Refusal changes; nil for nobody.
+	Regional *trigger.Trigger
 
 	mu sync.Mutex
-	// seen is when each orphan, by its AWS id, was seen first, and told which
-	// regions' refusals were told of.
+	// seen is when each orphan, by its AWS id, was seen first.
 	seen map[string]time.Time
-	told map[string]string
+	// told is what was told last of each region, and refused why its orphans stay.
+	told, refused map[string]string
 	// tasks are each region's suspects of the last pass.
 	tasks map[string]map[string]bool
 }
@@ -84,7 +87,9 @@ func (s *Sweeper) Start(ctx context.Context) error {
 	if s.Interval == 0 {
 		s.Interval = DefaultInterval
 	}
-	s.seen, s.told = map[string]time.Time{}, map[string]string{}
+	s.mu.Lock()
+	s.seen, s.told, s.refused = map[string]time.Time{}, map[string]string{}, map[string]string{}
+	s.mu.Unlock()
 	log := logr.FromContextOrDiscard(ctx).WithName("orphans")
 	ticker := s.Clock.NewTicker(s.Interval)
 	defer ticker.Stop()
@@ -132,7 +137,9 @@ func (s *Sweeper) sweepRegion(ctx context.Context, region *v1alpha1.Region, open
 	s.Counts.OrphansFound(region.Name, metrics.OrphanHost, len(orphans))
 	due := s.due(region.Name, orphans)
 	var errs []error
-	if len(due) > 0 {
+	if len(due) == 0 {
+		s.refuse(region.Name, "")
+	} else {
 		// A Region that is being deleted, and whose Instances have all left in order,
 		// leaves nothing behind: no person has to agree to that again.
 		unasked := !region.DeletionTimestamp.IsZero() && len(instances.Items) == 0
@@ -194,18 +201,19 @@ func (s *Sweeper) due(region string, orphans []cloud.Host) []cloud.Host {
 }
 
 // removeHosts terminates orphans, and drains those that have running tasks; or
-// does nothing, and says why, when they are many.
+// does nothing, and has the Region say why, when they are many.
 func (s *Sweeper) removeHosts(ctx context.Context, region *v1alpha1.Region, open *cloud.Region, due []cloud.Host, fleet int, unasked bool) error {
 	if s.DryRun {
 		s.tell(region, "OrphansFound", fmt.Sprintf("%d hosts belong to no Instance: %s. Nothing is done about them (--orphans-dry-run).", len(due), idsOf(due)))
 		return nil
 	}
 	if allowed := max(1, min(maxRemoved, fleet/fleetShare)); !unasked && len(due) > allowed && allowedBy(region) < len(due) {
-		s.tell(region, "TooManyOrphans", fmt.Sprintf(
+		s.refuse(region.Name, fmt.Sprintf(
 			"%d of %d hosts belong to no Instance, and at most %d are removed at a time unasked: %s. If they are to go, annotate the Region with %s=%d; if the Instances were lost, restore them",
 			len(due), fleet, allowed, idsOf(due), v1alpha1.AnnotationRemoveOrphans, len(due)))
 		return nil
 	}
+	s.refuse(region.Name, "")
 	var errs []error
 	for _, host := range due {
 		errs = append(errs, s.removeHost(ctx, region, open, host))
@@ -242,6 +250,26 @@ func (s *Sweeper) removeHost(ctx context.Context, region *v1alpha1.Region, open 
 	}
 	s.Counts.OrphanRemoved(region.Name, metrics.OrphanHost)
 	return nil
+}
+
+// refuse keeps why the region's orphans stay, which its Region then says; "" if they
+// don't.
+func (s *Sweeper) refuse(region, why string) {
+	s.mu.Lock()
+	before := s.refused[region]
+	s.refused[region] = why
+	s.mu.Unlock()
+	if before != why && s.Regional != nil {
+		s.Regional.FireName(region)
+	}
+}
+
+// Refusal says why orphans of the region are left where they are, until a person
+// agrees to their end; "" if none are.
+func (s *Sweeper) Refusal(region string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.refused[region]
 }
 
 // tell records an Event on the Region once for each state of things.

@@ -35,6 +35,12 @@ type Demand interface {
 	Pending(region string) map[placement.Key]int32
 }
 
+// Orphans says what is left of hosts that belong to no Instance.
+type Orphans interface {
+	// Refusal says why such hosts of a region wait for a person; "" if none do.
+	Refusal(region string) string
+}
+
 // Reconciler keeps Regions ready. All fields but the marked ones are required.
 type Reconciler struct {
 	// Client reads from the manager's cache, which has the indexes of controllers/index.
@@ -51,7 +57,9 @@ type Reconciler struct {
 	Clock clock.PassiveClock
 	// Demand says how many Mandelboxes wait.
 	Demand Demand
-	// Changes asks for a reconcile of a Region by name when its demand changes.
+	// Orphans says which hosts that belong to nobody wait for a person. May be nil.
+	Orphans Orphans
+	// Changes asks for a reconcile of a Region by name when its demand or its orphans change.
 	// May be nil.
 	Changes source.Source
 
@@ -89,6 +97,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		r.carryOutDecision,
 		r.scaleUp,
 		r.scaleDown,
+		r.judgeOrphans,
 	}
 	if !region.DeletionTimestamp.IsZero() {
 		steps = []step{r.openRegion, r.leave}

@@ -26,6 +26,18 @@ const lookForHosts = 5 * time.Second
 // way at a time.
 const parallelWrites = 8
 
+// judgeOrphans has the Region stalled while hosts that belong to no Instance wait for
+// a person to agree to their end. It goes on with everything else.
+func (r *Reconciler) judgeOrphans(_ context.Context, s *scope) error {
+	if r.Orphans == nil {
+		return nil
+	}
+	if refusal := r.Orphans.Refusal(s.region.Name); refusal != "" {
+		return &trouble.Stalled{Reason: v1alpha1.ReasonTooManyOrphans, Message: refusal}
+	}
+	return nil
+}
+
 // holdWithFinalizer has the Region stay until its hosts are gone; it is written
 // before anything is made in AWS.
 func (r *Reconciler) holdWithFinalizer(ctx context.Context, s *scope) error {
