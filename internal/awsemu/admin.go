@@ -25,9 +25,11 @@ const adminPrefix = "/_admin/"
 //	GET, PUT /_admin/delays        Delays, each as "1.5s"; PUT changes those named
 //	POST /_admin/capacity          Capacity
 //	POST /_admin/images            Image
-//	POST /_admin/instances/{id}/{kill|stop|disconnect-agent|reconnect-agent|impair|heal|interrupt}
+//	POST /_admin/instances/{id}/{kill|stop|disconnect-agent|reconnect-agent|impair|heal|interrupt|rebalance}
 //	POST /_admin/instances/{id}/schedule-event  ScheduledEvent
 //	POST /_admin/tasks/{id}/{crash|exit}        exit takes {"exitCode": 3, "reason": ""}
+//	POST /_admin/queues/{name}/events           EventDelivery; has the region's events
+//	                               delivered to the queue
 //	GET  /_admin/state             how many of everything there are
 //	POST /_admin/reset             forget all state, faults and requests
 func (s *Server) adminMux() *http.ServeMux {
@@ -48,6 +50,7 @@ func (s *Server) adminMux() *http.ServeMux {
 	handle("POST /_admin/images", s.adminImage)
 	handle("POST /_admin/instances/{id}/{verb}", s.adminInstance)
 	handle("POST /_admin/tasks/{id}/{verb}", s.adminTask)
+	handle("POST /_admin/queues/{name}/events", s.adminEvents)
 	handle("GET /_admin/state", func(*http.Request) (any, error) { return s.State(), nil })
 	handle("POST /_admin/reset", done(s.Reset))
 	return mux
@@ -191,6 +194,8 @@ func (s *Server) adminInstance(r *http.Request) (any, error) {
 		return nil, s.ImpairInstance(account, region, id, false)
 	case "interrupt":
 		return nil, s.InterruptSpot(account, region, id)
+	case "rebalance":
+		return nil, s.RecommendRebalance(account, region, id)
 	case "schedule-event":
 		var event ScheduledEvent
 		if err := readAdmin(r, &event); err != nil {
@@ -227,6 +232,18 @@ func (s *Server) adminTask(r *http.Request) (any, error) {
 	default:
 		return nil, fmt.Errorf("what to do with a task, %q: %w", verb, errNotFound)
 	}
+}
+
+func (s *Server) adminEvents(r *http.Request) (any, error) {
+	var how EventDelivery
+	if err := readAdmin(r, &how); err != nil {
+		return nil, err
+	}
+	q := r.URL.Query()
+	if q.Get("region") == "" {
+		return nil, errors.New("the queue's region is missing")
+	}
+	return nil, s.SendEvents(q.Get("account"), q.Get("region"), r.PathValue("name"), how)
 }
 
 // RegionState counts what one account has in one region.

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // maxBody is more than any request of the operations served may hold.
@@ -65,22 +66,69 @@ func (s *Server) run(c *call, proto protocol, entry *Request) answer {
 	return out
 }
 
-// commit runs the operation and renders what came of it, both under the
-// region's lock, so that the answer is one moment's truth.
+// commit runs the operation, again and again while it has nothing to say yet and
+// its caller waits.
 func (s *Server) commit(c *call, proto protocol, entry *Request) answer {
+	for {
+		out, pause := s.attempt(c, proto, entry)
+		if pause == nil {
+			return out
+		}
+		if pause(); c.ctx.Err() != nil {
+			entry.Outcome = OutcomeDropped
+			return answer{}
+		}
+	}
+}
+
+// attempt runs the operation once and renders what came of it, both under the
+// region's lock, so that the answer is one moment's truth. Where the operation has
+// nothing to say yet, pause waits until it may.
+func (s *Server) attempt(c *call, proto protocol, entry *Request) (out answer, pause func()) {
 	c.region.lock()
 	defer c.region.unlock()
 	c.now = c.region.now()
 	value, err := c.operation.handle(c)
-	if err != nil {
-		return s.refuse(c, err, entry)
+	if waits, ok := errors.AsType[*notYet](err); ok {
+		return answer{}, s.pause(c, waits.until)
 	}
-	out, err := proto.result(c, value)
 	if err != nil {
-		return s.refuse(c, err, entry)
+		return s.refuse(c, err, entry), nil
+	}
+	out, err = proto.result(c, value)
+	if err != nil {
+		return s.refuse(c, err, entry), nil
 	}
 	entry.Outcome = OutcomeOK
-	return out
+	return out, nil
+}
+
+// notYet is the error of an operation that has nothing to say before the given
+// time unless something changes.
+type notYet struct{ until time.Time }
+
+// Error says so.
+func (*notYet) Error() string { return "there is nothing to say yet" }
+
+// pause returns a wait, for the caller without the region's lock, until then or
+// until something in the region may have changed. Nothing happens in a region that
+// nobody looks at, so it ends also when the next event falls due.
+func (s *Server) pause(c *call, until time.Time) func() {
+	if due, ok := c.region.nextDue(); ok && due.Before(until) {
+		until = due
+	}
+	changed, d := c.region.awaitChange(), until.Sub(c.now)
+	return func() {
+		timer := s.clock.NewTimer(d)
+		defer timer.Stop()
+		select {
+		case <-timer.C():
+		case <-changed:
+		case <-c.ctx.Done():
+		case <-s.closed:
+			c.deadline = c.now // Nothing more will come.
+		}
+	}
 }
 
 // strike lets a fault act; stop says that its answer is the request's.
@@ -119,6 +167,9 @@ func writeAnswer(w http.ResponseWriter, requestID string, out answer) {
 	if out.errorType != "" {
 		h.Set("X-Amzn-Errortype", out.errorType)
 	}
+	if out.queryError != "" {
+		h.Set("X-Amzn-Query-Error", out.queryError)
+	}
 	w.WriteHeader(out.status)
 	// A client that went away changes nothing: what happened has happened, as with AWS.
 	_, _ = w.Write(out.body)
@@ -130,7 +181,7 @@ func (s *Server) parse(r *http.Request) (*call, error) {
 	cred := readCredentials(r)
 	c := &call{
 		ctx: r.Context(), region: s.region(cred.scope()),
-		requestID: s.dice.uuid(), accessKey: cred.accessKey, caller: r.UserAgent(),
+		requestID: s.dice.uuid(), accessKey: cred.accessKey, caller: r.UserAgent(), host: r.Host,
 	}
 	if target := r.Header.Get("X-Amz-Target"); target != "" {
 		return c, s.parseJSON(r, c, target)
@@ -141,20 +192,27 @@ func (s *Server) parse(r *http.Request) (*call, error) {
 // parseJSON reads a request whose operation is in the X-Amz-Target header, as
 // <service and version>.<operation>.
 func (s *Server) parseJSON(r *http.Request, c *call, target string) error {
-	service, name, _ := strings.Cut(target, ".")
-	c.operation = operation{service: serviceECS, name: name}
+	version, name, _ := strings.Cut(target, ".")
+	service, known := jsonServices[version]
+	if !known {
+		service = serviceECS
+	}
+	c.operation = operation{service: service, name: name}
 	body, err := readBody(r)
 	if err != nil {
 		return err
 	}
 	c.body = body
-	op, ok := s.operations[operationKey{serviceECS, name}]
-	if !ok || service != "AmazonEC2ContainerServiceV20141113" {
-		return jsonProtocol{}.unknown(target)
+	op, ok := s.operations[operationKey{service, name}]
+	if !ok || !known {
+		return protocolOf(service).unknown(target)
 	}
 	c.operation = op
 	return nil
 }
+
+// jsonServices are the services that are asked in JSON, by what their targets begin with.
+var jsonServices = map[string]string{"AmazonEC2ContainerServiceV20141113": serviceECS, "AmazonSQS": serviceSQS}
 
 // parseQuery reads a request whose parameters, the action among them, are a form.
 func (s *Server) parseQuery(r *http.Request, c *call, service string) error {

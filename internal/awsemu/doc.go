@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package awsemu is a local AWS: one HTTP endpoint that speaks the real wire
-// protocols of EC2, STS and ECS, so that the AWS SDK, boto3 and the AWS CLI work
+// protocols of EC2, STS, ECS and SQS, so that the AWS SDK, boto3 and the AWS CLI work
 // against it unmodified once AWS_ENDPOINT_URL names it.
 //
 // It behaves rather than records: hosts boot, their ECS agents register, tasks

@@ -87,6 +87,7 @@ func announce(event ScheduledEvent) func(*region, *instance) error {
 			event.NotBefore = r.now().Add(24 * time.Hour)
 		}
 		i.events = append(i.events, event)
+		r.publishHealth(i, event)
 		return nil
 	}
 }
@@ -103,7 +104,23 @@ func interrupt(r *region, i *instance) error {
 		return errors.New("only a spot instance can be interrupted")
 	}
 	r.spotNoticed(i)
+	r.publishInstance(i, "EC2 Spot Instance Interruption Warning", map[string]string{"instance-action": "terminate"})
 	r.after(r.delays().SpotNotice, func() { r.terminate(i, reasonSpot, r.delays().InstanceShuttingDown) })
+	return nil
+}
+
+// RecommendRebalance has EC2 say that a spot host is at an elevated risk of being
+// interrupted, which only an event tells. See
+// https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/rebalance-recommendations.html
+func (s *Server) RecommendRebalance(account, region, id string) error {
+	return s.onInstance(account, region, id, recommendRebalance)
+}
+
+func recommendRebalance(r *region, i *instance) error {
+	if !i.spot {
+		return errors.New("only a spot instance can be recommended for a rebalance")
+	}
+	r.publishInstance(i, "EC2 Instance Rebalance Recommendation", nil)
 	return nil
 }
 

@@ -23,11 +23,19 @@ var (
 	reasonSpot     = stateReason{"Server.SpotInstanceTermination", "Server.SpotInstanceTermination: Spot instance termination"}
 )
 
+// enter has an instance in a state, and tells of it.
+func (r *region) enter(i *instance, state instanceState) {
+	i.state = state
+	r.publishInstance(i, "EC2 Instance State-change Notification", map[string]string{"state": string(state)})
+}
+
 // boot takes an instance from pending to running, and then its agent along.
 func (r *region) boot(i *instance) {
-	i.state, i.reason, i.transition = statePending, stateReason{"pending", "pending"}, ""
+	r.enter(i, statePending)
+	i.reason, i.transition = stateReason{"pending", "pending"}, ""
 	r.then(i, r.delays().InstancePending, func() {
-		i.state, i.reason, i.runningAt = stateRunning, stateReason{}, r.now()
+		r.enter(i, stateRunning)
+		i.reason, i.runningAt = stateReason{}, r.now()
 		if i.publicAddress {
 			i.publicIP = r.publicAddressOf(i)
 		}
@@ -51,7 +59,8 @@ func (r *region) terminate(i *instance, why stateReason, delay time.Duration) {
 	if i.gone() {
 		return
 	}
-	i.state, i.reason = stateShuttingDown, why
+	r.enter(i, stateShuttingDown)
+	i.reason = why
 	i.transition = transitionText(why, r.now())
 	r.hostTerminated(i)
 	r.spotEnded(i, why)
@@ -65,7 +74,7 @@ func (r *region) terminate(i *instance, why stateReason, delay time.Duration) {
 
 // terminated gives back what the instance held, and forgets it later.
 func (r *region) terminated(i *instance) {
-	i.state = stateTerminated
+	r.enter(i, stateTerminated)
 	for _, sn := range r.ec2.subnets {
 		if sn.id == i.subnetID {
 			sn.releaseAddress(i.privateIP)
@@ -90,11 +99,13 @@ func (r *region) stop(i *instance, why stateReason) {
 	if i.state != statePending && i.state != stateRunning {
 		return
 	}
-	i.state, i.reason = stateStopping, why
+	r.enter(i, stateStopping)
+	i.reason = why
 	i.transition = transitionText(why, r.now())
 	r.hostStopped(i)
 	r.then(i, r.delays().InstanceStopping, func() {
-		i.state, i.publicIP = stateStopped, ""
+		r.enter(i, stateStopped)
+		i.publicIP = ""
 	})
 }
 

@@ -139,9 +139,9 @@ func (r *region) disconnectAgent(ci *containerInstance) {
 		return
 	}
 	ci.connected = false
-	ci.version++
-	for _, t := range ci.tasks {
-		t.version++
+	r.memberChanged(ci)
+	for _, t := range ci.orderedTasks() {
+		r.taskChanged(t)
 	}
 }
 
@@ -151,7 +151,7 @@ func (r *region) connectAgent(ci *containerInstance) {
 		return
 	}
 	ci.connected = true
-	ci.version++
+	r.memberChanged(ci)
 	missed := ci.missed
 	ci.missed = nil
 	for _, report := range missed {

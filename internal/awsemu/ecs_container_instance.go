@@ -145,13 +145,14 @@ func (r *region) enrol(cl *cluster, ci *containerInstance) {
 	if ci.ec2ID != "" {
 		r.ecs.agents[ci.ec2ID] = ci
 	}
+	r.tell(ci)
 }
 
 // strikeHost takes a host out of its cluster. It stays describable, as INACTIVE, for
 // as long as a stopped task would.
 func (r *region) strikeHost(ci *containerInstance) {
 	ci.status, ci.connected = hostInactive, false
-	ci.version++
+	r.memberChanged(ci)
 	ci.missed = nil
 	if r.ecs.agents[ci.ec2ID] == ci {
 		delete(r.ecs.agents, ci.ec2ID)

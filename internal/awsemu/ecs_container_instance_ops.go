@@ -125,7 +125,7 @@ func updateContainerInstancesState(c *call, in struct {
 func (r *region) setHostStatus(ci *containerInstance, status string) {
 	if ci.status != status {
 		ci.status = status
-		ci.version++
+		r.memberChanged(ci)
 	}
 }
 

@@ -256,7 +256,7 @@ func (r *region) placeTask(cl *cluster, ci *containerInstance, model task) *task
 	t.createdAt = r.now()
 	t.visibleAt = r.now().Add(r.delays().VisibilityLag)
 	t.gpus = ci.free.take(t.demand)
-	ci.version++
+	r.memberChanged(ci)
 	t.containers = slices.Clone(model.containers)
 	left := t.gpus
 	for i := range t.containers {

@@ -2,10 +2,10 @@ package awsemu
 
 import "time"
 
-// to puts a task and those of its containers that go along into a state.
-func (t *task) to(state string) {
+// to puts a task into a state.
+func (r *region) to(t *task, state string) {
 	t.last = state
-	t.version++
+	r.taskChanged(t)
 }
 
 // plan has a step of the task happen on its host after d, unless the plan has
@@ -33,13 +33,13 @@ func (r *region) startTask(t *task) {
 	}
 	// Only a task with a network interface of its own is provisioned first.
 	if t.def.spec.NetworkMode != "awsvpc" {
-		t.to(taskPending)
+		r.to(t, taskPending)
 		r.plan(t, 0, func() { r.pullTask(t) })
 		return
 	}
-	t.to(taskProvisioning)
+	r.to(t, taskProvisioning)
 	r.plan(t, r.delays().TaskStart/4, func() {
-		t.to(taskPending)
+		r.to(t, taskPending)
 		r.pullTask(t)
 	})
 }
@@ -49,7 +49,7 @@ func (r *region) startTask(t *task) {
 func (r *region) pullTask(t *task) {
 	now := r.now()
 	t.connectedAt, t.pullStartedAt = now, now
-	t.version++
+	r.taskChanged(t)
 	ready := now
 	for i := range t.containers {
 		ct := &t.containers[i]
@@ -71,14 +71,14 @@ func (r *region) pullTask(t *task) {
 	}
 	r.plan(t, ready.Sub(now), func() {
 		t.pullStoppedAt = r.now()
-		t.version++
+		r.taskChanged(t)
 		r.plan(t, r.delays().TaskStart/2, func() { r.activateTask(t) })
 	})
 }
 
 // activateTask is the last stretch before the task runs.
 func (r *region) activateTask(t *task) {
-	t.to(taskActivating)
+	r.to(t, taskActivating)
 	for i := range t.containers {
 		if ct := &t.containers[i]; ct.behaviour.failStart {
 			r.plan(t, r.delays().TaskStart/2, func() {
@@ -93,7 +93,7 @@ func (r *region) activateTask(t *task) {
 // runContainers has the task run: ports are bound, and what exits by itself is
 // going to.
 func (r *region) runContainers(t *task) {
-	t.to(taskRunning)
+	r.to(t, taskRunning)
 	t.startedAt = r.now()
 	for i := range t.containers {
 		ct := &t.containers[i]
@@ -136,7 +136,7 @@ func (r *region) containerExited(t *task, ct *taskContainer, code int, reason st
 		return
 	}
 	ct.last, ct.exitCode, ct.reason = taskStopped, &code, reason
-	t.version++
+	r.taskChanged(t)
 	if !ct.spec.essential() {
 		return
 	}
@@ -163,16 +163,16 @@ func (r *region) stopTask(t *task, code, reason string) {
 	t.desired = taskStopped
 	t.stopCode, t.stoppedReason = code, reason
 	t.stoppingAt = r.now()
-	t.version++
+	r.taskChanged(t)
 	quarter := r.delays().TaskStop / 4
 	if t.last != taskRunning {
 		r.plan(t, quarter, func() { r.endContainers(t) })
 		return
 	}
 	r.plan(t, quarter, func() {
-		t.to(taskDeactivating)
+		r.to(t, taskDeactivating)
 		r.plan(t, quarter, func() {
-			t.to(taskStopping)
+			r.to(t, taskStopping)
 			r.plan(t, quarter+t.gracePeriod(), func() { r.endContainers(t) })
 		})
 	})
@@ -203,7 +203,7 @@ func (r *region) endContainers(t *task) {
 		}
 		ct.last = taskStopped
 	}
-	t.to(taskDeprovisioning)
+	r.to(t, taskDeprovisioning)
 	r.plan(t, r.delays().TaskStop/4, func() { r.finishTask(t) })
 }
 
@@ -216,7 +216,7 @@ func (r *region) loseTask(t *task, d time.Duration, code, reason string) {
 		t.desired = taskStopped
 		t.stopCode, t.stoppedReason = code, reason
 		t.stoppingAt = r.now()
-		t.version++
+		r.taskChanged(t)
 	}
 	if d <= 0 {
 		r.finishTask(t)
@@ -232,13 +232,13 @@ func (r *region) loseTask(t *task, d time.Duration, code, reason string) {
 // finishTask has the task stopped: what it held on its host is free again.
 func (r *region) finishTask(t *task) {
 	t.step++
-	t.to(taskStopped)
+	r.to(t, taskStopped)
 	t.stoppedAt = r.now()
 	for i := range t.containers {
 		t.containers[i].last = taskStopped
 	}
 	t.host.free.give(t.demand, t.gpus)
-	t.host.version++
+	r.memberChanged(t.host)
 	delete(t.host.tasks, t.id)
 	r.after(r.delays().StoppedTaskRetention, func() {
 		delete(t.cluster.tasks, t.id)

@@ -55,7 +55,7 @@ func (d *Duration) UnmarshalJSON(raw []byte) error {
 type Fault struct {
 	// ID is given by AddFault when empty.
 	ID string `json:"id"`
-	// Service (ec2, ecs, sts), Operation, Region and Account are shell patterns
+	// Service (ec2, ecs, sqs, sts), Operation, Region and Account are shell patterns
 	// such as Describe*; empty matches everything.
 	Service   string `json:"service,omitempty"`
 	Operation string `json:"operation,omitempty"`

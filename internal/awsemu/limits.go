@@ -43,6 +43,10 @@ const (
 // bucketSTS is generous: its published figure is per account over all regions.
 const bucketSTS bucketName = "sts"
 
+// bucketSQS has no bound: a standard queue takes a nearly unlimited number of calls.
+// See https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html.
+const bucketSQS bucketName = "sqs"
+
 // Bucket is a token bucket: it holds Burst tokens at most and gains Refill each second.
 type Bucket struct {
 	Burst  float64 `json:"burst"`

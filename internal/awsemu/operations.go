@@ -13,6 +13,7 @@ import (
 const (
 	serviceEC2 = "ec2"
 	serviceECS = "ecs"
+	serviceSQS = "sqs"
 	serviceSTS = "sts"
 )
 
@@ -27,7 +28,7 @@ type operation struct {
 	// tokens the call takes.
 	resources func(c *call) (bucketName, int)
 	// handle has the operation's effect, with the region locked. What it returns
-	// is rendered before the lock is given back.
+	// is rendered before the lock is given back. A notYet has it called again.
 	handle func(c *call) (any, error)
 }
 
@@ -40,8 +41,12 @@ type call struct {
 	now time.Time
 	// form holds the parameters of the Query protocol (EC2, STS).
 	form url.Values
-	// body holds the JSON document of ECS.
-	body      []byte
+	// body holds the JSON document of ECS and SQS.
+	body []byte
+	// host is where the request was sent to, and deadline is until when an operation
+	// that waits for something may wait; zero before it has said so.
+	host      string
+	deadline  time.Time
 	requestID string
 	accessKey string
 	// caller is the request's user agent.
@@ -56,7 +61,7 @@ type operationTable map[operationKey]operation
 
 func newOperationTable() operationTable {
 	table := operationTable{}
-	for _, list := range [][]operation{ec2Operations(), stsOperations(), ecsOperations()} {
+	for _, list := range [][]operation{ec2Operations(), stsOperations(), ecsOperations(), sqsOperations()} {
 		for _, op := range list {
 			table[operationKey{op.service, op.name}] = op
 		}

@@ -23,6 +23,8 @@ type apiError struct {
 	Status int
 	// Fields are further members of a JSON error, such as resourceIds.
 	Fields map[string]any
+	// QueryCode is the code that SQS had for it in its Query protocol, if another one.
+	QueryCode string
 }
 
 func (e *apiError) Error() string { return e.Code + ": " + e.Message }
@@ -54,6 +56,7 @@ type answer struct {
 	status      int
 	contentType string
 	errorType   string
+	queryError  string
 	body        []byte
 }
 
@@ -71,6 +74,8 @@ func protocolOf(service string) protocol {
 	switch service {
 	case serviceECS:
 		return jsonProtocol{}
+	case serviceSQS:
+		return sqsProtocol{}
 	case serviceSTS:
 		return stsProtocol{}
 	default:

@@ -20,28 +20,39 @@ type region struct {
 	account, name string
 	ec2           ec2State
 	ecs           ecsState
+	sqs           sqsState
 
 	timeline timeline
 	sequence int
 	// at is the moment of the event being run, so that what follows from it
 	// falls due in relation to it and not to when somebody looked.
 	at time.Time
+	// untold is what changed in ECS since the last of its events was published.
+	untold []eventful
+	// changed is closed when those who wait for something should look again; nil
+	// while nobody waits.
+	changed chan struct{}
 }
 
 func newRegion(s *Server, sc scope, images []Image) *region {
 	r := &region{srv: s, account: sc.account, name: sc.region}
 	r.ec2 = newEC2State(r, images)
 	r.ecs = newECSState(r)
+	r.sqs = newSQSState()
 	return r
 }
 
-// lock takes the region's lock and runs every event that has fallen due.
+// lock takes the region's lock and runs every event that has fallen due; unlock
+// first publishes what changed meanwhile.
 func (r *region) lock() {
 	r.mu.Lock()
 	r.catchUp(r.srv.clock.Now())
 }
 
-func (r *region) unlock() { r.mu.Unlock() }
+func (r *region) unlock() {
+	r.tellAll()
+	r.mu.Unlock()
+}
 
 // now is the time as far as the caller, who holds mu, may know: within an event,
 // the moment that it fell due.
@@ -57,6 +68,34 @@ func (r *region) now() time.Time {
 func (r *region) after(d time.Duration, f func()) {
 	r.sequence++
 	heap.Push(&r.timeline, event{due: r.now().Add(d), sequence: r.sequence, run: f})
+	if r.timeline[0].sequence == r.sequence {
+		r.wake() // Those who wait would sleep through it.
+	}
+}
+
+// nextDue is when the next event falls due, if there is one.
+func (r *region) nextDue() (due time.Time, ok bool) {
+	if len(r.timeline) == 0 {
+		return time.Time{}, false
+	}
+	return r.timeline[0].due, true
+}
+
+// awaitChange returns what is closed when something has changed that a request may
+// be waiting for.
+func (r *region) awaitChange() <-chan struct{} {
+	if r.changed == nil {
+		r.changed = make(chan struct{})
+	}
+	return r.changed
+}
+
+// wake has those who wait look again.
+func (r *region) wake() {
+	if r.changed != nil {
+		close(r.changed)
+		r.changed = nil
+	}
 }
 
 // delays is how long things take at present.
@@ -68,6 +107,7 @@ func (r *region) catchUp(now time.Time) {
 		e, _ := heap.Pop(&r.timeline).(event)
 		r.at = e.due
 		e.run()
+		r.tellAll()
 	}
 	r.at = time.Time{}
 }

@@ -15,7 +15,8 @@ const (
 	OutcomeOK        = "ok"
 	OutcomeError     = "error"
 	OutcomeThrottled = "throttled"
-	// OutcomeDropped is a request whose connection a fault closed.
+	// OutcomeDropped is a request whose connection a fault closed, or its sender while
+	// the request waited.
 	OutcomeDropped = "dropped"
 )
 
