@@ -188,13 +188,14 @@ func clusterUID(ctx context.Context, reader client.Reader) (string, error) {
 
 // addControllers wires the four controllers to one another and to the cloud.
 func addControllers(ctx context.Context, mgr ctrl.Manager, o Options) error {
-	regions := cloud.NewRegions(o.Cloud, o.Observer)
-	if err := mgr.Add(regions); err != nil {
-		return fmt.Errorf("adding the regions: %w", err)
-	}
 	counts, err := addMetrics(mgr, o.Metrics)
 	if err != nil {
 		return err
+	}
+	o.Observer.EventCounts = counts
+	regions := cloud.NewRegions(o.Cloud, o.Observer)
+	if err := mgr.Add(regions); err != nil {
+		return fmt.Errorf("adding the regions: %w", err)
 	}
 	events := mgr.GetEventRecorder("mandelbox-operator")
 	sessionChanges, hostChanges, demandChanges := &trigger.Trigger{}, &trigger.Trigger{}, &trigger.Trigger{}

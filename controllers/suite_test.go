@@ -76,6 +76,9 @@ type world struct {
 	orphanGrace time.Duration
 	// grace is how long AWS's reads may lag behind its writes; 1s by default.
 	grace time.Duration
+	// lookEvery is how often AWS is listed, and what is in motion looked at; 200ms and
+	// 20ms by default.
+	lookEvery time.Duration
 	// wrap stands between the manager and the API server; nothing does by default.
 	wrap transport.WrapperFunc
 	// through stands between the manager and the cloud; nothing does by default.
@@ -149,7 +152,10 @@ func (w *world) startManager() {
 	mgr, err := controllers.NewManager(ctx, config, controllers.Options{
 		ClusterID: clusterID, Cloud: w.provider(), MandelboxesPerUser: w.perUser,
 		OrphanGrace: w.orphanGrace, OrphanInterval: 100 * time.Millisecond,
-		Observer: cloud.ObserverOptions{ListInterval: 200 * time.Millisecond, HotInterval: 20 * time.Millisecond, GracePeriod: cmp.Or(w.grace, time.Second)},
+		Observer: cloud.ObserverOptions{
+			ListInterval: cmp.Or(w.lookEvery, 200*time.Millisecond), HotInterval: cmp.Or(w.lookEvery, 20*time.Millisecond),
+			GracePeriod: cmp.Or(w.grace, time.Second),
+		},
 		Metrics:  w.metrics, MetricsAddress: "0", ProbeAddress: "0", Log: logr.FromContextOrDiscard(logr.NewContext(ctx, GinkgoLogr)),
 	})
 	Expect(err).NotTo(HaveOccurred())

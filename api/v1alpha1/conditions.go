@@ -56,6 +56,9 @@ const (
 const (
 	// ConditionAvailable says that a Mandelbox can be assigned in the region now.
 	ConditionAvailable = "Available"
+	// ConditionEventsReceived says whether the events of spec.eventQueueURL are
+	// received and acted on. While they are not, changes are seen by listing, later.
+	ConditionEventsReceived = "EventsReceived"
 )
 
 // Reasons that more than one kind uses.
@@ -221,6 +224,10 @@ const (
 	ReasonScalingUp = "ScalingUp"
 	// ReasonMaxInstancesReached says that more hosts are wanted than maxInstances allows.
 	ReasonMaxInstancesReached = "MaxInstancesReached"
+	// ReasonEventsReceived says that the event queue is read.
+	ReasonEventsReceived = "EventsReceived"
+	// ReasonEventsNotReceived says that all is well but for the event queue.
+	ReasonEventsNotReceived = "EventsNotReceived"
 	// ReasonSubnetsNotFound says that no subnet matches the spec.
 	ReasonSubnetsNotFound = "SubnetsNotFound"
 	// ReasonSecurityGroupsNotFound says that a security group of the spec is missing.

@@ -256,6 +256,17 @@ type RegionSpec struct {
 	// +kubebuilder:validation:MaxLength=2048
 	// +kubebuilder:validation:Pattern=`^arn:aws[a-z-]*:iam::[0-9]{12}:role/.+$`
 	RoleARN string `json:"roleARN,omitempty"`
+	// eventQueueURL is the URL of an SQS queue, in this AWS region, that rules of
+	// EventBridge send the events of EC2, ECS and AWS Health to, e.g.
+	// "https://sqs.us-east-1.amazonaws.com/123456789012/mandelbox-events". With it,
+	// changes are seen within a second; without it, or while the queue can't be read,
+	// by listing alone. No other Region may share the queue. None by default.
+	// +optional
+	// +kubebuilder:validation:MinLength=24
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:Pattern=`^https?://[A-Za-z0-9.-]+(:[0-9]+)?/[0-9]{12}/[A-Za-z0-9_-]{1,80}$`
+	// +kubebuilder:validation:XValidation:rule="self.startsWith('https://') || !self.contains('.amazonaws.com')",message="eventQueueURL must be an https URL, unless it is of a local endpoint"
+	EventQueueURL string `json:"eventQueueURL,omitempty"`
 	// enabled says whether hosts are launched and Mandelboxes assigned here; true
 	// by default. Sessions that run when it is switched off go on.
 	// +optional
@@ -426,7 +437,8 @@ type RegionStatus struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=-1
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
-	// conditions are Available, Ready, and Reconciling or Stalled.
+	// conditions are Available, Ready, and Reconciling or Stalled; and EventsReceived
+	// where spec.eventQueueURL is set.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -520,6 +532,7 @@ type RegionStatus struct {
 // +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
 // +kubebuilder:validation:XValidation:rule="!has(self.spec.fallbackRegions) || self.spec.fallbackRegions.all(r, r != self.metadata.name)",message="a region must not fall back on itself"
 // +kubebuilder:validation:XValidation:rule="has(self.spec.awsRegion) || self.metadata.name.matches('^[a-z]{2}(-[a-z]+)+-[0-9]+$')",message="spec.awsRegion is required when the name is not that of an AWS region"
+// +kubebuilder:validation:XValidation:rule="!has(self.spec.eventQueueURL) || !self.spec.eventQueueURL.startsWith('https://sqs.') || self.spec.eventQueueURL.startsWith('https://sqs.' + (has(self.spec.awsRegion) ? self.spec.awsRegion : self.metadata.name) + '.')",message="spec.eventQueueURL is of a queue in another AWS region"
 type Region struct {
 	metav1.TypeMeta `json:",inline"`
 	// metadata is the standard object's metadata.

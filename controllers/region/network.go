@@ -30,6 +30,8 @@ func (r *Reconciler) openRegion(ctx context.Context, s *scope) error {
 		AWSRegion:  s.region.AWSRegion(),
 		RoleARN:    s.region.Spec.RoleARN,
 		ECSCluster: s.region.Spec.ECSCluster,
+
+		EventQueueURL: s.region.Spec.EventQueueURL,
 	})
 	if err != nil {
 		return fmt.Errorf("opening AWS region %s: %w", s.region.AWSRegion(), err)
@@ -37,6 +39,7 @@ func (r *Reconciler) openRegion(ctx context.Context, s *scope) error {
 	open.Observer().SetWants(wants(s.region, s.amis))
 	s.open = open
 	s.catalog = open.Observer().Catalog()
+	s.eventsReceived, s.eventsErr = open.Observer().Events()
 	s.count()
 	if !s.catalog.Ready {
 		return &trouble.Waiting{Reason: v1alpha1.ReasonObserving, Message: "Waits for the first look at AWS."}

@@ -41,6 +41,9 @@ type scope struct {
 	// open is nil until the region is.
 	open    *cloud.Region
 	catalog cloud.Catalog
+	// eventsReceived and eventsErr say how the region's event queue stands.
+	eventsReceived bool
+	eventsErr      error
 	// subnets and securityGroups are ids; clusterARN is that of the ECS cluster.
 	subnets        []string
 	securityGroups []string

@@ -55,6 +55,7 @@ func (s *scope) computeStatus(verdict trouble.Verdict) {
 	}
 	conditions := status.New(&st.Conditions, s.region.Generation)
 	s.setAvailable(conditions)
+	s.setEventsReceived(conditions)
 	s.setReady(conditions, verdict)
 }
 
@@ -84,6 +85,25 @@ func (s *scope) setAvailable(conditions status.Writer) {
 	}
 }
 
+// setEventsReceived says how the event queue stands. It never keeps the Region from
+// being Ready: without events, changes are seen by listing.
+func (s *scope) setEventsReceived(conditions status.Writer) {
+	switch {
+	case s.region.Spec.EventQueueURL == "":
+		conditions.Remove(v1alpha1.ConditionEventsReceived)
+	case s.eventsErr != nil:
+		judged := trouble.Judge(s.eventsErr)
+		if !judged.Says() {
+			judged.Reason, judged.Message = v1alpha1.ReasonCloudError, trouble.Text(s.eventsErr)
+		}
+		conditions.Set(v1alpha1.ConditionEventsReceived, false, judged.Reason, judged.Message)
+	case s.eventsReceived:
+		conditions.Set(v1alpha1.ConditionEventsReceived, true, v1alpha1.ReasonEventsReceived, "Changes are seen by the events of spec.eventQueueURL.")
+	default:
+		conditions.Unknown(v1alpha1.ConditionEventsReceived, v1alpha1.ReasonObserving, "spec.eventQueueURL has not been read yet.")
+	}
+}
+
 func (s *scope) setReady(conditions status.Writer, verdict trouble.Verdict) {
 	if verdict.Says() {
 		if verdict.Stalled {
@@ -110,6 +130,9 @@ func (s *scope) setReady(conditions status.Writer, verdict trouble.Verdict) {
 			trouble.Count(s.plan.Denied, "host"), ptr.Deref(s.region.Spec.Capacity.MaxInstances, 0)))
 	case short != "":
 		conditions.Reconciling(v1alpha1.ReasonScalingUp, short)
+	case s.region.Spec.EventQueueURL != "" && s.eventsErr != nil:
+		conditions.Ready(v1alpha1.ReasonEventsNotReceived,
+			"Every channel has the room it should have, but changes are seen by listing alone: see the condition EventsReceived.")
 	default:
 		conditions.Ready(v1alpha1.ReasonReady, "Every channel has the room it should have.")
 	}
@@ -154,8 +177,8 @@ func verb(waiting int32) string {
 	return fmt.Sprintf("%d sessions wait", waiting)
 }
 
-// recordTrouble records an Event when the Region comes to be stalled, throttled
-// or at its limit, or is so for another reason than before.
+// recordTrouble records an Event when the Region comes to be stalled, throttled, at
+// its limit or without its events, or is so for another reason than before.
 func (r *Reconciler) recordTrouble(region *v1alpha1.Region, before []metav1.Condition) {
 	now := troubleIn(region.Status.Conditions)
 	was := troubleIn(before)
@@ -172,13 +195,14 @@ func troubleIn(conditions []metav1.Condition) *metav1.Condition {
 	if stalled := meta.FindStatusCondition(conditions, v1alpha1.ConditionStalled); stalled != nil {
 		return stalled
 	}
-	ready := meta.FindStatusCondition(conditions, v1alpha1.ConditionReady)
-	if ready == nil {
-		return nil
+	if ready := meta.FindStatusCondition(conditions, v1alpha1.ConditionReady); ready != nil {
+		switch ready.Reason {
+		case v1alpha1.ReasonMaxInstancesReached, v1alpha1.ReasonThrottled, v1alpha1.ReasonCloudError:
+			return ready
+		}
 	}
-	switch ready.Reason {
-	case v1alpha1.ReasonMaxInstancesReached, v1alpha1.ReasonThrottled, v1alpha1.ReasonCloudError:
-		return ready
+	if events := meta.FindStatusCondition(conditions, v1alpha1.ConditionEventsReceived); events != nil && events.Status == metav1.ConditionFalse {
+		return events
 	}
 	return nil
 }

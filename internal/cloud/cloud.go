@@ -46,6 +46,13 @@ type Target struct {
 	RoleARN string
 	// ECSCluster is the name of the ECS cluster.
 	ECSCluster string
+	// EventQueueURL is the SQS queue that brings the region's events, or empty.
+	EventQueueURL string
+}
+
+// Owns says whether what carries these tags is the target's.
+func (t Target) Owns(tags map[string]string) bool {
+	return tags[TagCluster] == t.ClusterID && tags[TagRegion] == t.Region
 }
 
 // Provider makes the client of a region.
@@ -59,6 +66,9 @@ type Provider interface {
 type API interface {
 	Reader
 	Writer
+	// EventQueue is the target's queue of events; nil if it names none. Only the
+	// Observer reads it.
+	EventQueue() EventQueue
 }
 
 // Reader is how a region is observed.

@@ -178,7 +178,10 @@ type fakeAPI struct {
 	*fakeAWS
 	launched  []cloud.Host
 	launchErr error
+	queue     cloud.EventQueue
 }
+
+func (f *fakeAPI) EventQueue() cloud.EventQueue { return f.queue }
 
 func (f *fakeAPI) EnsureCluster(context.Context, map[string]string) (string, error) {
 	return "arn:cluster", nil

@@ -33,6 +33,13 @@ type ObserverOptions struct {
 	Clock clock.Clock
 	// Log discards by default.
 	Log logr.Logger
+	// Target says whose hosts and tasks are observed: what isn't known yet and an
+	// event tells of is taken in if it carries the target's tags.
+	Target Target
+	// Queue brings the region's events; nil for none.
+	Queue EventQueue
+	// EventCounts counts those; nothing does by default.
+	EventCounts EventCounts
 	// OnChange is called for each change, never concurrently with itself for the
 	// same listing and never under a lock; it must not block. May be nil.
 	OnChange func(Change)
@@ -57,6 +64,9 @@ func (o ObserverOptions) withDefaults() ObserverOptions {
 	}
 	if o.Log.GetSink() == nil {
 		o.Log = logr.Discard()
+	}
+	if o.EventCounts == nil {
+		o.EventCounts = uncounted{}
 	}
 	if o.OnChange == nil {
 		o.OnChange = func(Change) {}
@@ -88,8 +98,8 @@ const (
 )
 
 // Observer is an informer over one region of EC2 and ECS. It lists everything
-// slowly, looks at what is in motion often, and takes in what writers learn from
-// the answers to their own calls. All methods may be called concurrently; values
+// slowly, looks at what is in motion often and at what events tell of at once, and
+// takes in what writers learn from the answers to their own calls. All methods may be called concurrently; values
 // that they return share their maps and slices with the Observer and must not be
 // changed.
 type Observer struct {
@@ -112,6 +122,7 @@ type Observer struct {
 	notices  map[string]map[string]notice
 	listings map[string]*listing
 	hotErr   error
+	events   eventState
 
 	catalog catalogState
 }
@@ -144,15 +155,19 @@ func (o *Observer) Run(ctx context.Context) error {
 	o.startedAt = o.opts.Clock.Now()
 	o.mu.Unlock()
 
-	group, ctx := errgroup.WithContext(ctx)
-	for _, loop := range []func(context.Context){
+	loops := []func(context.Context){
 		func(ctx context.Context) { o.listLoop(ctx, o.listHosts) },
 		func(ctx context.Context) { o.listLoop(ctx, o.listContainerHosts) },
 		func(ctx context.Context) { o.listLoop(ctx, o.listTasks) },
 		func(ctx context.Context) { o.listLoop(ctx, o.listHealth) },
 		o.hotLoop,
 		o.catalogLoop,
-	} {
+	}
+	if o.opts.Queue != nil {
+		loops = append(loops, o.eventLoop)
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	for _, loop := range loops {
 		group.Go(func() error {
 			loop(ctx)
 			return nil

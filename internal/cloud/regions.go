@@ -89,6 +89,7 @@ func (r *Regions) Ensure(ctx context.Context, target Target) (*Region, error) {
 	}
 	opts := r.opts.withDefaults()
 	opts.Log = opts.Log.WithValues("region", target.Region)
+	opts.Target, opts.Queue = target, api.EventQueue()
 	first := opts.OnChange
 	opts.OnChange = func(change Change) {
 		first(change)

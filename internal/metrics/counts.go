@@ -6,6 +6,7 @@ package metrics
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -18,16 +19,25 @@ type Counts struct {
 	assignment, start, launch, boot, rollout            *prometheus.HistogramVec
 	finished, placedAnew, removed, givenUp, refused     *prometheus.CounterVec
 	released, outdated, conflicts, rollouts, orphansOut *prometheus.CounterVec
-	orphans                                             *prometheus.GaugeVec
+	events                                              *prometheus.CounterVec
+	orphans, eventAge                                   *prometheus.GaugeVec
 }
 
 // NewCounts registers the counters and histograms. Those that are registered
 // already, by another manager of this process, are shared with it.
 func NewCounts(registerer prometheus.Registerer) (*Counts, error) {
-	c := &Counts{orphans: Orphans.NewGauge()}
+	c := &Counts{}
 	var err error
-	c.orphans, err = Register(registerer, c.orphans)
-	errs := []error{err}
+	var errs []error
+	for _, m := range []struct {
+		as   **prometheus.GaugeVec
+		what *Definition
+	}{
+		{&c.orphans, Orphans}, {&c.eventAge, EventAge},
+	} {
+		*m.as, err = Register(registerer, m.what.NewGauge())
+		errs = append(errs, err)
+	}
 	for _, m := range []struct {
 		as   **prometheus.HistogramVec
 		what *Definition
@@ -45,7 +55,7 @@ func NewCounts(registerer prometheus.Registerer) (*Counts, error) {
 		{&c.finished, SessionsFinished}, {&c.placedAnew, SessionsPlacedAnew}, {&c.removed, InstancesRemoved},
 		{&c.givenUp, InstancesGivenUp}, {&c.refused, LaunchesRefused}, {&c.released, ClaimsReleased},
 		{&c.outdated, ClaimsOutdated}, {&c.conflicts, ReservationConflicts}, {&c.rollouts, Rollouts},
-		{&c.orphansOut, OrphansRemoved},
+		{&c.orphansOut, OrphansRemoved}, {&c.events, EventMessages},
 	} {
 		*m.as, err = Register(registerer, m.what.NewCounter())
 		errs = append(errs, err)
@@ -113,5 +123,19 @@ func (c *Counts) OrphansFound(region string, kind OrphanKind, found int) {
 func (c *Counts) OrphanRemoved(region string, kind OrphanKind) {
 	if c != nil {
 		c.orphansOut.WithLabelValues(region, string(kind)).Inc()
+	}
+}
+
+// EventHandled counts a message of a region's event queue.
+func (c *Counts) EventHandled(region, kind, outcome string) {
+	if c != nil {
+		c.events.WithLabelValues(region, kind, outcome).Inc()
+	}
+}
+
+// EventAge says how old the newest event was that has just been acted on.
+func (c *Counts) EventAge(region string, age time.Duration) {
+	if c != nil {
+		c.eventAge.WithLabelValues(region).Set(age.Seconds())
 	}
 }

@@ -176,6 +176,20 @@ var (
 	})
 )
 
+// What comes of a region's event queue, told by internal/cloud.
+var (
+	// EventMessages counts messages by what became of them.
+	EventMessages = define(Definition{
+		Name: "mandelbox_event_messages_total", Type: Counter, Stability: Alpha, Labels: []string{"region", "kind", "outcome"},
+		Help: "Messages received from the event queues of Regions, by what they are about, their kind (Host, ContainerHost, Task, Health, Other, Unreadable) and outcome: Looked (a look at AWS followed), Known (it told nothing new), Ignored (it concerns nothing here), Failed (the look failed; the message comes again).",
+	})
+	// EventAge says how far behind the queue is.
+	EventAge = define(Definition{
+		Name: "mandelbox_event_newest_age_seconds", Type: Gauge, Stability: Alpha, Labels: []string{"region"},
+		Help: "How old the newest event of the last round was once it had been acted on, by Region; a second or two where the queue keeps up.",
+	})
+)
+
 // Metrics of calls to AWS, measured in internal/cloud/aws.
 var (
 	// AWSRequestDuration measures calls as their caller sees them.

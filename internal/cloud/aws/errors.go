@@ -14,14 +14,17 @@ import (
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
 )
 
-// kinds says what each code of EC2, ECS and STS means to the operator. Codes that
+// kinds says what each code of EC2, ECS, SQS and STS means to the operator. Codes that
 // no row names fall under the rules in kindOf.
 //
 // EC2: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html.
 // ECS: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/CommonErrors.html.
+// SQS: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html.
 var kinds = map[string]cloud.Kind{
 	"BandwidthLimitExceeded":    cloud.KindThrottled,
 	"EC2ThrottledException":     cloud.KindThrottled,
+	"KmsThrottled":              cloud.KindThrottled,
+	"OverLimit":                 cloud.KindThrottled,
 	"PriorRequestNotComplete":   cloud.KindThrottled,
 	"RequestLimitExceeded":      cloud.KindThrottled,
 	"RequestThrottled":          cloud.KindThrottled,
@@ -54,6 +57,9 @@ var kinds = map[string]cloud.Kind{
 
 	"ClusterNotFoundException":  cloud.KindNotFound,
 	"ResourceNotFoundException": cloud.KindNotFound,
+	// The SDK prefers SQS's older name for it, which comes in a header.
+	"AWS.SimpleQueueService.NonExistentQueue": cloud.KindNotFound,
+	"QueueDoesNotExist":                       cloud.KindNotFound,
 
 	"AccessDenied":                cloud.KindUnauthorized,
 	"AccessDeniedException":       cloud.KindUnauthorized,
@@ -64,6 +70,8 @@ var kinds = map[string]cloud.Kind{
 	"ExpiredTokenException":       cloud.KindUnauthorized,
 	"IncompleteSignature":         cloud.KindUnauthorized,
 	"InvalidClientTokenId":        cloud.KindUnauthorized,
+	"KMS.AccessDeniedException":   cloud.KindUnauthorized,
+	"KmsAccessDenied":             cloud.KindUnauthorized,
 	"MissingAuthenticationToken":  cloud.KindUnauthorized,
 	"NotAuthorized":               cloud.KindUnauthorized,
 	"OperationNotPermitted":       cloud.KindUnauthorized,

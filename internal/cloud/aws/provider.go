@@ -1,7 +1,7 @@
 // Copyright The Mandelbox Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package aws implements internal/cloud with EC2 and ECS. It is where the types
+// Package aws implements internal/cloud with EC2, ECS and SQS. It is where the types
 // of the AWS SDK end: batches, pages, tokens and error codes are its business,
 // and none of them is seen outside.
 //
@@ -21,6 +21,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -49,7 +50,7 @@ type Options struct {
 	Registerer prometheus.Registerer
 }
 
-// Provider makes clients of EC2 and ECS.
+// Provider makes clients of EC2, ECS and SQS.
 type Provider struct {
 	config  awssdk.Config
 	metrics *metrics
@@ -102,7 +103,11 @@ func (p *Provider) Open(_ context.Context, target cloud.Target) (cloud.API, erro
 			func(o *stscreds.AssumeRoleOptions) { o.RoleSessionName = "mandelbox-operator" })
 		config.Credentials = awssdk.NewCredentialsCache(role)
 	}
-	return newClient(target, ec2.NewFromConfig(config), ecs.NewFromConfig(config)), nil
+	c := newClient(target, ec2.NewFromConfig(config), ecs.NewFromConfig(config))
+	if target.EventQueueURL != "" {
+		c.queue = &eventQueue{target: target, sqs: sqs.NewFromConfig(config)}
+	}
+	return c, nil
 }
 
 // noCapacity has the SDK not repeat what AWS has no capacity for. It is one of
@@ -123,9 +128,18 @@ type client struct {
 	ecs        *ecs.Client
 	terminator *terminator
 	ended      endedTasks
+	queue      *eventQueue
 }
 
 var _ cloud.API = (*client)(nil)
+
+// EventQueue is the queue that the target names, if it does.
+func (c *client) EventQueue() cloud.EventQueue {
+	if c.queue == nil {
+		return nil
+	}
+	return c.queue
+}
 
 func newClient(target cloud.Target, ec2Client *ec2.Client, ecsClient *ecs.Client) *client {
 	return &client{

@@ -56,7 +56,7 @@ func (c *client) ListTasks(ctx context.Context) ([]cloud.Task, error) {
 	c.ended.add(tasks)
 	tasks = slices.AppendSeq(tasks, maps.Values(ended))
 	return slices.DeleteFunc(tasks, func(t cloud.Task) bool {
-		return t.Tags[cloud.TagCluster] != c.target.ClusterID || t.Tags[cloud.TagRegion] != c.target.Region
+		return !c.target.Owns(t.Tags)
 	}), nil
 }
 

@@ -640,6 +640,9 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: boolean
       default: true
+    - name: eventQueueURL
+      type:
+        scalar: string
     - name: fallbackRegions
       type:
         list:

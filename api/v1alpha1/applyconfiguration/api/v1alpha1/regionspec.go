@@ -22,6 +22,12 @@ type RegionSpecApplyConfiguration struct {
 	// roleARN is an IAM role that the operator assumes for all calls in this
 	// region, so that regions may live in other accounts.
 	RoleARN *string `json:"roleARN,omitempty"`
+	// eventQueueURL is the URL of an SQS queue, in this AWS region, that rules of
+	// EventBridge send the events of EC2, ECS and AWS Health to, e.g.
+	// "https://sqs.us-east-1.amazonaws.com/123456789012/mandelbox-events". With it,
+	// changes are seen within a second; without it, or while the queue can't be read,
+	// by listing alone. No other Region may share the queue. None by default.
+	EventQueueURL *string `json:"eventQueueURL,omitempty"`
 	// enabled says whether hosts are launched and Mandelboxes assigned here; true
 	// by default. Sessions that run when it is switched off go on.
 	Enabled *bool `json:"enabled,omitempty"`
@@ -88,6 +94,14 @@ func (b *RegionSpecApplyConfiguration) WithECSCluster(value string) *RegionSpecA
 // If called multiple times, the RoleARN field is set to the value of the last call.
 func (b *RegionSpecApplyConfiguration) WithRoleARN(value string) *RegionSpecApplyConfiguration {
 	b.RoleARN = &value
+	return b
+}
+
+// WithEventQueueURL sets the EventQueueURL field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the EventQueueURL field is set to the value of the last call.
+func (b *RegionSpecApplyConfiguration) WithEventQueueURL(value string) *RegionSpecApplyConfiguration {
+	b.EventQueueURL = &value
 	return b
 }
 

@@ -18,7 +18,8 @@ type RegionStatusApplyConfiguration struct {
 	// observedGeneration is the generation that this status answers; -1 until the
 	// first reconcile.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
-	// conditions are Available, Ready, and Reconciling or Stalled.
+	// conditions are Available, Ready, and Reconciling or Stalled; and EventsReceived
+	// where spec.eventQueueURL is set.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// free is the number of free slots of active releases.
 	Free *int32 `json:"free,omitempty"`
