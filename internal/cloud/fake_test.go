@@ -25,6 +25,8 @@ type fakeAWS struct {
 	fail           map[string]error
 	calls          map[string]int
 	asked          map[string][]string
+	// onDescribe is called within each describe, which fails with its error.
+	onDescribe func() error
 }
 
 func newFakeAWS() *fakeAWS {
@@ -83,6 +85,11 @@ func some[T any](f *fakeAWS, op string, from func() map[string]T, ids []string) 
 	defer f.mu.Unlock()
 	if err := f.called(op, ids...); err != nil {
 		return nil, err
+	}
+	if f.onDescribe != nil {
+		if err := f.onDescribe(); err != nil {
+			return nil, err
+		}
 	}
 	var found []T
 	for _, id := range ids {

@@ -65,6 +65,12 @@ func TestRegionsAreOpenedOnce(t *testing.T) {
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(other).NotTo(BeIdenticalTo(first))
 	g.Eventually(other.Observer().Synced).Should(BeTrue())
+	withQueue := other.Target()
+	withQueue.EventQueueURL = "https://sqs.us-east-1.amazonaws.com/123456789012/events"
+	another, err := regions.Ensure(ctx, withQueue)
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(another).NotTo(BeIdenticalTo(other))
+	other = another
 	found, ok := regions.Get("east")
 	g.Expect(ok).To(BeTrue())
 	g.Expect(found).To(BeIdenticalTo(other))
