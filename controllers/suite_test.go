@@ -156,7 +156,7 @@ func (w *world) startManager() {
 			ListInterval: cmp.Or(w.lookEvery, 200*time.Millisecond), HotInterval: cmp.Or(w.lookEvery, 20*time.Millisecond),
 			GracePeriod: cmp.Or(w.grace, time.Second),
 		},
-		Metrics:  w.metrics, MetricsAddress: "0", ProbeAddress: "0", Log: logr.FromContextOrDiscard(logr.NewContext(ctx, GinkgoLogr)),
+		Metrics: w.metrics, MetricsAddress: "0", ProbeAddress: "0", Log: logr.FromContextOrDiscard(logr.NewContext(ctx, GinkgoLogr)),
 	})
 	Expect(err).NotTo(HaveOccurred())
 	done := make(chan struct{})

@@ -45,6 +45,15 @@ var _ = Describe("Region", func() {
 			r.Spec.Capacity.Schedules = []v1alpha1.Schedule{schedule("short", "0 9 * * *", time.Minute), schedule("long", "*/5 0-6 1,15 JAN-MAR ?", 168*time.Hour)}
 		}),
 		Entry("a role of another account", func(r region) { r.Spec.RoleARN = aRole }),
+		Entry("a queue of events", func(r region) {
+			r.Name = "us-east-1"
+			r.Spec.EventQueueURL = "https://sqs.us-east-1.amazonaws.com/123456789012/mandelbox-events"
+		}),
+		Entry("a queue in the AWS region that it names", func(r region) {
+			r.Name, r.Spec.AWSRegion = "frankfurt", "eu-central-1"
+			r.Spec.EventQueueURL = "https://sqs.eu-central-1.amazonaws.com/123456789012/mandelbox-events"
+		}),
+		Entry("a queue of a local endpoint", func(r region) { r.Spec.EventQueueURL = "http://127.0.0.1:4566/000000000000/events" }),
 	)
 
 	DescribeTable("refuses", func(ctx context.Context, change func(region), message string) {
@@ -64,6 +73,15 @@ var _ = Describe("Region", func() {
 		Entry("no bound on what it costs", func(r region) {
 			r.Spec.Capacity.MaxInstances = nil
 		}, "spec.capacity"),
+		Entry("a queue that is none of SQS", func(r region) {
+			r.Spec.EventQueueURL = "https://example.com/events"
+		}, "spec.eventQueueURL"),
+		Entry("a queue that is read in the open", func(r region) {
+			r.Spec.EventQueueURL = "http://sqs.us-east-1.amazonaws.com/123456789012/events"
+		}, refused("eventQueueURL must be an https URL, unless it is of a local endpoint")),
+		Entry("a queue in another AWS region", func(r region) {
+			r.Spec.EventQueueURL = "https://sqs.us-east-2.amazonaws.com/123456789012/events"
+		}, refused("spec.eventQueueURL is of a queue in another AWS region")),
 		Entry("no time to register", func(r region) {
 			r.Spec.HostTimeouts.PreConnection = duration(0)
 		}, refused("preConnection must be positive")),

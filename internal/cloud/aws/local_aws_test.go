@@ -33,6 +33,9 @@ type localAWS struct {
 	target  cloud.Target
 	open    func(cloud.Target) cloud.API
 	metrics *prometheus.Registry
+	// endpoint and credentials are for clients of the test's own.
+	endpoint    string
+	credentials awssdk.CredentialsProviderFunc
 }
 
 func newLocalAWS(t *testing.T, opts ...func(*config.LoadOptions) error) *localAWS {
@@ -64,7 +67,10 @@ func newLocalAWS(t *testing.T, opts ...func(*config.LoadOptions) error) *localAW
 		return api
 	}
 	target := cloud.Target{ClusterID: "c1", Region: "east", AWSRegion: "us-east-1", ECSCluster: ecsCluster}
-	return &localAWS{Server: server, api: open(target), target: target, open: open, metrics: registry}
+	return &localAWS{
+		Server: server, api: open(target), target: target, open: open, metrics: registry,
+		endpoint: listener.URL, credentials: sdk.Credentials.Retrieve,
+	}
 }
 
 // calls counts the requests of an operation so far.
