@@ -57,7 +57,7 @@ var (
 	// RegionConditions say how Regions stand.
 	RegionConditions = define(Definition{
 		Name: "mandelbox_region_condition", Type: Gauge, Stability: Stable, Labels: []string{"region", "condition"},
-		Help: "1 if the Region's condition (Ready, Available, Stalled) is True, else 0.",
+		Help: "1 if the Region's condition (Ready, Available, Stalled; EventsReceived if it has an event queue) is True, else 0.",
 	})
 	// RegionEnabled says whether a Region may be used.
 	RegionEnabled = define(Definition{

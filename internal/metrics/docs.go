@@ -52,6 +52,7 @@ const alarms = `
 | Do hosts fail to come up? | ` + "`sum by (region, reason) (increase(mandelbox_instances_given_up_total[15m])) > 3`" + ` |
 | Does AWS throttle? | ` + "`sum by (region, operation) (rate(mandelbox_aws_throttled_attempts_total[5m])) > 0.1`" + ` |
 | Does AWS refuse? | ` + "`sum by (operation, code) (rate(mandelbox_aws_request_duration_seconds_count{code!=\"\"}[5m])) > 0`" + ` |
+| Is an event queue not read, or late? | ` + "`mandelbox_region_condition{condition=\"EventsReceived\"} == 0 or mandelbox_event_newest_age_seconds > 30`" + ` |
 | Is something left over in AWS? | ` + "`sum by (region, kind) (mandelbox_orphans) > 0`" + ` for longer than ` + "`--orphan-grace`" + ` |
 | Does nobody lead? | ` + "`absent(mandelbox_region_enabled)`" + ` |
 `

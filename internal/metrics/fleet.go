@@ -257,6 +257,10 @@ func (f *Fleet) collectRegions(ch chan<- prometheus.Metric, o *objects) {
 		for _, condition := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionAvailable, v1alpha1.ConditionStalled} {
 			RegionConditions.send(ch, one(meta.IsStatusConditionTrue(region.Status.Conditions, condition)), name, condition)
 		}
+		if region.Spec.EventQueueURL != "" {
+			const condition = v1alpha1.ConditionEventsReceived
+			RegionConditions.send(ch, one(meta.IsStatusConditionTrue(region.Status.Conditions, condition)), name, condition)
+		}
 		RegionEnabled.send(ch, one(region.Enabled()), name)
 		RegionMaxInstances.send(ch, float64(ptr.Deref(region.Spec.Capacity.MaxInstances, 0)), name)
 	}

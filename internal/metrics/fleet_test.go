@@ -78,6 +78,11 @@ func trueConditions(types []string, reason string) []metav1.Condition {
 }
 
 // channel has an active release r1 in a, and a coming one r2 that warms since five minutes.
+func withQueue(r *v1alpha1.Region) *v1alpha1.Region {
+	r.Spec.EventQueueURL = "https://sqs.us-east-1.amazonaws.com/123456789012/mandelbox-events"
+	return r
+}
+
 func channel(conditions ...string) *v1alpha1.AMI {
 	a := &v1alpha1.AMI{ObjectMeta: metav1.ObjectMeta{Name: "stable"}}
 	a.Status.ActiveRevision = "one"
@@ -205,6 +210,11 @@ func TestFleet(t *testing.T) {
 		{"a Region's conditions", []client.Object{region("a", true, "Ready", "Available")}, metrics.RegionConditions, `
 			mandelbox_region_condition{condition="Ready",region="a"} 1
 			mandelbox_region_condition{condition="Available",region="a"} 1
+			mandelbox_region_condition{condition="Stalled",region="a"} 0`},
+		{"whether a Region's events are received, where it has a queue", []client.Object{withQueue(region("a", true))}, metrics.RegionConditions, `
+			mandelbox_region_condition{condition="EventsReceived",region="a"} 0
+			mandelbox_region_condition{condition="Ready",region="a"} 0
+			mandelbox_region_condition{condition="Available",region="a"} 0
 			mandelbox_region_condition{condition="Stalled",region="a"} 0`},
 		{"Regions on and off", []client.Object{region("a", true), region("b", false)}, metrics.RegionEnabled, `
 			mandelbox_region_enabled{region="a"} 1
