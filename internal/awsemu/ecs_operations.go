@@ -41,8 +41,13 @@ func ecsOperations() []operation {
 
 // ecsOperation makes a table entry of a handler that takes its request as a struct.
 func ecsOperation[In any](name string, mutating bool, bucket bucketName, handle func(*call, In) (any, error)) operation {
+	return jsonOperation(serviceECS, name, mutating, bucket, handle)
+}
+
+// jsonOperation is that for any service that is asked in JSON.
+func jsonOperation[In any](service, name string, mutating bool, bucket bucketName, handle func(*call, In) (any, error)) operation {
 	return operation{
-		service: serviceECS, name: name, mutating: mutating, bucket: bucket,
+		service: service, name: name, mutating: mutating, bucket: bucket,
 		handle: func(c *call) (any, error) {
 			var in In
 			if err := json.Unmarshal(c.body, &in); err != nil {

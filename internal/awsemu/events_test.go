@@ -75,13 +75,6 @@ func (f *sqsFixture) pass(d time.Duration) {
 	}
 }
 
-func (f *sqsFixture) ecs() *ecs.Client {
-	return ecs.New(ecs.Options{
-		Region: testRegion, BaseEndpoint: aws.String(f.endpoint), Retryer: aws.NopRetryer{}, HTTPClient: steadyClient{},
-		Credentials: credentialsOf("test"),
-	})
-}
-
 // onSpot buys an instance on the spot market.
 func onSpot(in *ec2.RunInstancesInput) {
 	in.InstanceMarketOptions = &types.InstanceMarketOptionsRequest{MarketType: types.MarketTypeSpot}
@@ -147,7 +140,7 @@ func TestEventsOfScheduledMaintenance(t *testing.T) {
 func TestEventsOfTasksAndTheirHosts(t *testing.T) {
 	t.Parallel()
 	f := newEventFixture(t, EventDelivery{})
-	api := f.ecs()
+	api := f.ecsClient()
 	_, err := api.CreateCluster(f.ctx, &ecs.CreateClusterInput{ClusterName: aws.String("mandelbox")})
 	f.Expect(err).NotTo(HaveOccurred())
 	host := f.launch(1, "token", func(in *ec2.RunInstancesInput) {
@@ -229,4 +222,18 @@ func TestEventsGoOnlyToTheQueuesThatWereTold(t *testing.T) {
 	f.launch(1, "token")
 	f.Expect(f.events()).To(BeEmpty())
 	f.Expect(f.server.SendEvents("", testRegion, "none", EventDelivery{})).NotTo(Succeed())
+}
+
+func TestAdminEvents(t *testing.T) {
+	t.Parallel()
+	f := newSQSFixture(t)
+	f.Expect(f.admin("POST", "queues/events/events?region="+testRegion, `{"duplicate": 1}`, nil)).To(Equal(204))
+	host := f.launch(1, "token", onSpot)[0]
+	f.Expect(f.events()).To(HaveLen(2), "the one that it is pending, twice")
+	f.Expect(f.admin("POST", "instances/"+*host.InstanceId+"/rebalance", "", nil)).To(Equal(204))
+	f.Expect(f.events()).To(HaveLen(2))
+
+	f.Expect(f.admin("POST", "queues/none/events?region="+testRegion, "", nil)).To(Equal(404))
+	f.Expect(f.admin("POST", "queues/events/events", "", nil)).To(Equal(400), "the region is missing")
+	f.Expect(f.admin("POST", "queues/events/events?region="+testRegion, `{"explode": 1}`, nil)).To(Equal(400))
 }

@@ -6,7 +6,6 @@ package awsemu
 import (
 	"crypto/md5" // It is what SQS answers with.
 	"encoding/hex"
-	"encoding/json"
 	"regexp"
 	"slices"
 	"strconv"
@@ -27,18 +26,8 @@ func sqsOperations() []operation {
 	}
 }
 
-// sqsOperation makes a table entry of a handler that takes its request as a struct.
 func sqsOperation[In any](name string, mutating bool, handle func(*call, In) (any, error)) operation {
-	return operation{
-		service: serviceSQS, name: name, mutating: mutating, bucket: bucketSQS,
-		handle: func(c *call) (any, error) {
-			var in In
-			if err := json.Unmarshal(c.body, &in); err != nil {
-				return nil, serializationError(err)
-			}
-			return handle(c, in)
-		},
-	}
+	return jsonOperation(serviceSQS, name, mutating, bucketSQS, handle)
 }
 
 // queueName is as https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html
