@@ -235,8 +235,8 @@ const (
 	// ReasonHostsNeverActive says that half of the last hosts of a release never
 	// became Active, and that it is launched no more.
 	ReasonHostsNeverActive = "HostsNeverActive"
-	// ReasonTooManyOrphans says that more hosts belong to no Instance than the operator
-	// removes unasked; the annotation AnnotationRemoveOrphans lets them go.
+	// ReasonTooManyOrphans says that more hosts belong to no Instance, or tasks to no
+	// Mandelbox, than the operator removes unasked; the annotation AnnotationRemoveOrphans lets them go.
 	ReasonTooManyOrphans = "TooManyOrphans"
 	// ReasonScheduleInvalid says that a schedule of the spec can't be read.
 	ReasonScheduleInvalid = "ScheduleInvalid"

@@ -35,8 +35,9 @@ const (
 // Mandelboxes that one user may hold in that namespace; 0 means no limit.
 const AnnotationMandelboxesPerUser = "cloud.mandelbox.dev/mandelboxes-per-user"
 
-// AnnotationRemoveOrphans on a Region says how many hosts without an Instance may
-// be removed at once, where that are more than the operator dares to unasked.
+// AnnotationRemoveOrphans on a Region says how many hosts without an Instance, or
+// tasks without a Mandelbox, may be removed at once, where that are more than the
+// operator dares to unasked.
 const AnnotationRemoveOrphans = "cloud.mandelbox.dev/remove-orphans"
 
 // LocalDevCommitHash is the commit hash of a developer's client: it fits whatever

@@ -24,10 +24,10 @@ import (
 	"github.com/mandelbox/mandelbox-operator/internal/status"
 )
 
-// adopt gives an Instance without an intent a host of its revision that was launched
-// after the Instance was made and that no Instance has: their status was lost. The
-// intent that the host was launched under is written as any intent is. A host that is
-// older than the Instance was launched for another, and is an orphan.
+// adopt gives an Instance without an intent a host of its revision that no Instance
+// has: the status was lost, or the Instance the host was launched for, as by a restore
+// from a backup, which makes objects anew. The intent that the host was launched under
+// is written as any intent is.
 func (r *Reconciler) adopt(ctx context.Context, s *scope) error {
 	if s.instance.Status.Launch != nil || !toBeLaunched(s) || !s.cloud.Observer().Synced() {
 		return nil
@@ -65,24 +65,42 @@ func (r *Reconciler) adopt(ctx context.Context, s *scope) error {
 	return r.observe(ctx, s)
 }
 
-// adoptable are the hosts of the Instance's region and revision that run, take
-// sessions, and are not owned.
+// adoptable are the hosts of the Instance's region and revision that can serve it, and
+// are not owned.
 func (r *Reconciler) adoptable(s *scope, owned map[string]bool) []cloud.Host {
-	spec, observer := s.instance.Spec, s.cloud.Observer()
+	spec := s.instance.Spec
 	var hosts []cloud.Host
-	for _, h := range observer.Hosts() {
+	for _, h := range s.cloud.Observer().Hosts() {
 		ours := h.Tags[cloud.TagCluster] == r.ClusterID && h.Tags[cloud.TagRegion] == spec.RegionName &&
 			h.Tags[cloud.TagAMI] == spec.AMIName && h.Tags[cloud.TagRevision] == spec.Revision && h.ImageID == spec.ImageID
-		if !ours || h.Token == "" || h.LaunchTime.Before(s.instance.CreationTimestamp.Time) || h.State.Gone() || h.State.Halted() || owned[v1alpha1.LaunchKey(h.Token, h.Index)] {
-			continue
+		if ours && h.Token != "" && !owned[v1alpha1.LaunchKey(h.Token, h.Index)] && s.serves(h) {
+			hosts = append(hosts, h)
 		}
-		if member, registered := observer.ContainerHost(h.InstanceID); registered && member.Status != cloud.ContainerHostActive {
-			continue
-		}
-		hosts = append(hosts, h)
 	}
 	slices.SortFunc(hosts, func(a, b cloud.Host) int { return cmp.Compare(a.InstanceID, b.InstanceID) })
 	return hosts
+}
+
+// serves says whether a host runs and takes sessions, or will once it has registered.
+// One that is older than the Instance was launched for another: it must be as good by
+// now as a new one would become, of a type that the Instance asks for, and without
+// anything that EC2 has against it.
+func (s *scope) serves(h cloud.Host) bool {
+	member, registered := s.cloud.Observer().ContainerHost(h.InstanceID)
+	if h.State.Gone() || h.State.Halted() || registered && member.Status != cloud.ContainerHostActive {
+		return false
+	}
+	if !s.older(h) {
+		return true
+	}
+	health, known := s.cloud.Observer().HostHealth(h.InstanceID)
+	return registered && member.AgentConnected && known && !health.Impaired && len(health.Events) == 0 &&
+		slices.Contains(s.instance.Spec.InstanceTypes, h.InstanceType)
+}
+
+// older says whether a host was launched before the Instance was made.
+func (s *scope) older(h cloud.Host) bool {
+	return h.LaunchTime.Before(s.instance.CreationTimestamp.Time)
 }
 
 // owned are the launch keys that the region's Instances have.
@@ -99,7 +117,8 @@ func (r *Reconciler) owned(ctx context.Context, reader client.Reader, s *scope, 
 }
 
 // choose prefers the host that runs the Instance's own sessions, and takes none that
-// runs another's.
+// runs another's. Nor is an older host taken while tasks run on it that have no
+// Mandelbox any more: they hold slots that nobody can claim for them.
 func (r *Reconciler) choose(ctx context.Context, s *scope, hosts []cloud.Host) (*cloud.Host, error) {
 	observer := s.cloud.Observer()
 	tasks := map[string][]cloud.Task{}
@@ -109,12 +128,13 @@ func (r *Reconciler) choose(ctx context.Context, s *scope, hosts []cloud.Host) (
 	var free *cloud.Host
 	for n := range hosts {
 		member, _ := observer.ContainerHost(hosts[n].InstanceID)
-		holder, err := r.holder(ctx, tasks[member.ARN])
+		holder, strangers, err := r.holder(ctx, tasks[member.ARN])
 		switch {
 		case err != nil:
 			return nil, err
 		case holder == s.instance.Name:
 			return &hosts[n], nil
+		case strangers && s.older(hosts[n]):
 		case holder == "" && free == nil:
 			free = &hosts[n]
 		}
@@ -122,18 +142,26 @@ func (r *Reconciler) choose(ctx context.Context, s *scope, hosts []cloud.Host) (
 	return free, nil
 }
 
-// holder is the name of the Instance that the sessions of these tasks are committed to.
-func (r *Reconciler) holder(ctx context.Context, tasks []cloud.Task) (string, error) {
+// holder is the name of the Instance that the sessions of these tasks are committed
+// to; strangers says whether some run for no session that there is.
+func (r *Reconciler) holder(ctx context.Context, tasks []cloud.Task) (instance string, strangers bool, err error) {
 	for _, task := range tasks {
 		m, _, err := r.sessionOf(ctx, task)
-		if err != nil {
-			return "", err
-		}
-		if m != nil && m.Committed() {
-			return m.Status.InstanceName, nil
+		switch {
+		case err != nil:
+			return "", false, err
+		case m == nil:
+			strangers = strangers || ofASession(task) && !task.Stopped()
+		case m.Committed() && instance == "":
+			instance = m.Status.InstanceName
 		}
 	}
-	return "", nil
+	return instance, strangers, nil
+}
+
+func ofASession(task cloud.Task) bool {
+	_, _, ok := cloud.ParseStartedBy(task.StartedBy)
+	return ok
 }
 
 // sessionOf finds the session that a task runs for, and its attempt; nil if the task

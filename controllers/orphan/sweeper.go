@@ -41,7 +41,8 @@ const (
 	// DefaultInterval is the time between two passes.
 	DefaultInterval = 30 * time.Second
 	// maxRemoved is how many hosts one pass may remove without being asked, and
-	// fleetShare the part of the fleet, whichever is less, but always one.
+	// fleetShare the part of the fleet, whichever is less, but always one. Of tasks,
+	// which end by themselves and are many to a host, it is whichever is more.
 	maxRemoved = 5
 	fleetShare = 10
 )
@@ -71,7 +72,8 @@ type Sweeper struct {
 	// seen is when each orphan, by its AWS id, was seen first.
 	seen map[string]time.Time
 	// told is what was told last of each region, and refused why its orphans stay.
-	told, refused map[string]string
+	told    map[string]string
+	refused map[string]refusal
 	// tasks are each region's suspects of the last pass.
 	tasks map[string]map[string]bool
 }
@@ -88,7 +90,7 @@ func (s *Sweeper) Start(ctx context.Context) error {
 		s.Interval = DefaultInterval
 	}
 	s.mu.Lock()
-	s.seen, s.told, s.refused = map[string]time.Time{}, map[string]string{}, map[string]string{}
+	s.seen, s.told, s.refused = map[string]time.Time{}, map[string]string{}, map[string]refusal{}
 	s.mu.Unlock()
 	log := logr.FromContextOrDiscard(ctx).WithName("orphans")
 	ticker := s.Clock.NewTicker(s.Interval)
@@ -138,14 +140,14 @@ func (s *Sweeper) sweepRegion(ctx context.Context, region *v1alpha1.Region, open
 	due := s.due(region.Name, orphans)
 	var errs []error
 	if len(due) == 0 {
-		s.refuse(region.Name, "")
+		s.refuse(region.Name, func(r *refusal) { r.hosts = "" })
 	} else {
 		// A Region that is being deleted, and whose Instances have all left in order,
 		// leaves nothing behind: no person has to agree to that again.
 		unasked := !region.DeletionTimestamp.IsZero() && len(instances.Items) == 0
 		errs = append(errs, s.removeHosts(ctx, region, open, due, fleet, unasked))
 	}
-	errs = append(errs, s.stopTasks(ctx, open, tasks))
+	errs = append(errs, s.stopTasks(ctx, region, open, tasks))
 	return errors.Join(errs...)
 }
 
@@ -208,12 +210,14 @@ func (s *Sweeper) removeHosts(ctx context.Context, region *v1alpha1.Region, open
 		return nil
 	}
 	if allowed := max(1, min(maxRemoved, fleet/fleetShare)); !unasked && len(due) > allowed && allowedBy(region) < len(due) {
-		s.refuse(region.Name, fmt.Sprintf(
-			"%d of %d hosts belong to no Instance, and at most %d are removed at a time unasked: %s. If they are to go, annotate the Region with %s=%d; if the Instances were lost, restore them",
-			len(due), fleet, allowed, idsOf(due), v1alpha1.AnnotationRemoveOrphans, len(due)))
+		s.refuse(region.Name, func(r *refusal) {
+			r.hosts = fmt.Sprintf(
+				"%d of %d hosts belong to no Instance, and at most %d are removed at a time unasked: %s. If they are to go, annotate the Region with %s=%d; if the Instances were lost, restore them",
+				len(due), fleet, allowed, idsOf(due), v1alpha1.AnnotationRemoveOrphans, len(due))
+		})
 		return nil
 	}
-	s.refuse(region.Name, "")
+	s.refuse(region.Name, func(r *refusal) { r.hosts = "" })
 	var errs []error
 	for _, host := range due {
 		errs = append(errs, s.removeHost(ctx, region, open, host))
@@ -252,14 +256,18 @@ func (s *Sweeper) removeHost(ctx context.Context, region *v1alpha1.Region, open 
 	return nil
 }
 
-// refuse keeps why the region's orphans stay, which its Region then says; "" if they
-// don't.
-func (s *Sweeper) refuse(region, why string) {
+// refusal is why orphans of a region stay where they are; empty for those that don't.
+type refusal struct{ hosts, tasks string }
+
+// refuse keeps why the region's orphans stay, which its Region then says.
+func (s *Sweeper) refuse(region string, change func(*refusal)) {
 	s.mu.Lock()
 	before := s.refused[region]
-	s.refused[region] = why
+	after := before
+	change(&after)
+	s.refused[region] = after
 	s.mu.Unlock()
-	if before != why && s.Regional != nil {
+	if before != after && s.Regional != nil {
 		s.Regional.FireName(region)
 	}
 }
@@ -269,7 +277,11 @@ func (s *Sweeper) refuse(region, why string) {
 func (s *Sweeper) Refusal(region string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.refused[region]
+	r := s.refused[region]
+	if r.hosts != "" && r.tasks != "" {
+		return r.hosts + ". " + r.tasks
+	}
+	return r.hosts + r.tasks
 }
 
 // tell records an Event on the Region once for each state of things.

@@ -7,6 +7,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -18,33 +20,51 @@ import (
 // stopTasks stops the tasks of sessions that do not exist, each after its grace.
 // A task is for the session whose uid and attempt it carries; a finalizer holds
 // the Mandelbox until its task was seen stopped, so that a task without one means
-// that somebody took the finalizer off by hand.
-func (s *Sweeper) stopTasks(ctx context.Context, open *cloud.Region, tasks []cloud.Task) error {
+// that somebody took the finalizer off by hand; and many of them, that the
+// Mandelboxes were lost.
+func (s *Sweeper) stopTasks(ctx context.Context, region *v1alpha1.Region, open *cloud.Region, tasks []cloud.Task) error {
 	suspects := map[string]cloud.Task{}
 	for _, task := range tasks {
 		if _, _, ok := cloud.ParseStartedBy(task.StartedBy); ok && !task.Stopped() && task.DesiredStatus != cloud.TaskStopped {
 			suspects[task.ARN] = task
 		}
 	}
-	if len(suspects) > 0 {
+	running := len(suspects)
+	if running > 0 {
 		if err := s.dropOwned(ctx, suspects); err != nil {
 			return err
 		}
 	}
 	s.Counts.OrphansFound(open.Target().Region, metrics.OrphanTask, len(suspects))
+	s.forgetTasks(open.Target().Region, suspects)
+	due := slices.DeleteFunc(slices.Sorted(maps.Keys(suspects)), func(arn string) bool { return !s.taskDue(arn) })
+	if s.DryRun || s.refuseTasks(region, len(due), running) {
+		return nil
+	}
 	var errs []error
-	for arn := range suspects {
-		if !s.taskDue(arn) || s.DryRun {
-			continue
-		}
+	for _, arn := range due {
 		if err := open.API().StopTask(ctx, arn, "Orphaned: its Mandelbox does not exist"); err != nil {
 			errs = append(errs, fmt.Errorf("stopping orphaned task %s: %w", arn, err))
 			continue
 		}
 		s.Counts.OrphanRemoved(open.Target().Region, metrics.OrphanTask)
 	}
-	s.forgetTasks(open.Target().Region, suspects)
 	return errors.Join(errs...)
+}
+
+// refuseTasks says whether so many of the tasks that run are not to be stopped
+// unasked, and has the Region say why.
+func (s *Sweeper) refuseTasks(region *v1alpha1.Region, due, running int) bool {
+	allowed := max(maxRemoved, running/fleetShare)
+	if due <= allowed || due <= allowedBy(region) {
+		s.refuse(region.Name, func(r *refusal) { r.tasks = "" })
+		return false
+	}
+	s.refuse(region.Name, func(r *refusal) {
+		r.tasks = fmt.Sprintf("%d of %d tasks that run belong to no Mandelbox, and at most %d are stopped at a time unasked. "+
+			"If they are to end, annotate the Region with %s=%d", due, running, allowed, v1alpha1.AnnotationRemoveOrphans, due)
+	})
+	return true
 }
 
 // dropOwned takes out the tasks whose session exists: by the cache, and what the
