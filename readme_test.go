@@ -21,6 +21,7 @@ import (
 	awssdk "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	. "github.com/onsi/gomega"
 
@@ -30,7 +31,7 @@ import (
 )
 
 // patience is how long the demo may take to start and to stop.
-const patience = 2 * time.Minute
+const patience = 5 * time.Minute
 
 // testedElsewhere are commands that are run by another test, which is named.
 var testedElsewhere = map[string]string{
@@ -153,7 +154,9 @@ func (r *reader) askAWS(t *testing.T, command string) {
 		g.Expect(err).NotTo(HaveOccurred())
 		for _, reservation := range out.Reservations {
 			for _, instance := range reservation.Instances {
-				inAWS = append(inAWS, awssdk.ToString(instance.InstanceId))
+				if instance.State.Name != types.InstanceStateNameTerminated {
+					inAWS = append(inAWS, awssdk.ToString(instance.InstanceId))
+				}
 			}
 		}
 		inKubernetes = r.run(t, "kubectl get mbi --field-selector spec.regionName=us-east-1 -o jsonpath='{.items[*].status.instanceID}'")
@@ -191,7 +194,7 @@ func (d *runningDemo) String() string {
 	return d.out.String()
 }
 
-// startDemo starts a demo and waits until all its sessions run. It ends, in order,
+// startDemo starts a demo and waits until both its acts are over. It ends, in order,
 // with the test.
 func startDemo(t *testing.T) *runningDemo {
 	t.Helper()
@@ -215,7 +218,7 @@ func startDemo(t *testing.T) *runningDemo {
 		default:
 		}
 		if !strings.Contains(d.String(), "Ctrl-C ends the demo.") {
-			return errors.New("not everything runs yet")
+			return errors.New("the second act is not over yet")
 		}
 		return nil
 	}).WithTimeout(patience).Should(Succeed())

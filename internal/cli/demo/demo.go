@@ -31,10 +31,13 @@ type Options struct {
 	// Out is where everything is shown; a terminal gets a live table, anything else
 	// a line for each change.
 	Out io.Writer
-	// Once ends the demo by itself, after one session was deleted and the local AWS
-	// compared with the API server.
+	// Once ends the demo by itself, after its last act. In the first act it deletes
+	// one session and compares the local AWS with the API server.
 	Once bool
-	// Timeout bounds a demo that ends by itself, 3m by default; the other kind
+	// Acts is how many acts are played, both by default. In the first the sample
+	// sessions come to run; in the second a release rolls out under load.
+	Acts int
+	// Timeout bounds a demo that ends by itself, 5m by default; the other kind
 	// waits for as long as its user does.
 	Timeout time.Duration
 	// AWSListen is the address of the local AWS: 127.0.0.1:4566 by default, or any
@@ -50,6 +53,8 @@ type Options struct {
 	// managerConfig is who the manager is to the API server: the administrator by
 	// default. The namespace it works in exists when this is called.
 	managerConfig func(context.Context, *controlplane.ControlPlane) (*rest.Config, error)
+	// pace is how fast guests come and go; defaultPace by default.
+	pace pace
 }
 
 // demo is one run.
@@ -66,6 +71,8 @@ type demo struct {
 	api   client.Client
 	// shown is the fleet once there is one; the drawing goroutine reads it.
 	shown atomic.Pointer[fleet]
+	// act is the second act while it is played.
+	act atomic.Pointer[release]
 	// ended gets what the manager ended with, should it do so by itself.
 	ended chan error
 	// stops are what there is to stop, the last one first.
@@ -78,22 +85,15 @@ type stop struct {
 	run  func() error
 }
 
-// Run starts everything, shows how the sample sessions come to run, and stops
-// everything again when it is done or ctx is. Nothing is left behind: no process,
+// Run starts everything, shows how the sample sessions come to run and how a release
+// rolls out, and stops everything again when it is done or ctx is. Nothing is left behind: no process,
 // port or file.
 //
 // It returns ctx's error if it was waiting for ctx, as a demo without Once does
-// once all is running; and an error with the reason if something failed, or if
-// with Once not everything ran before the timeout.
+// once all is running; and an error with the reason if something failed, if a
+// session was refused or lost, or if with Once not everything ran before the timeout.
 func Run(ctx context.Context, options Options) (err error) {
-	if options.Timeout <= 0 {
-		options.Timeout = 3 * time.Minute
-	}
-	if options.managerConfig == nil {
-		options.managerConfig = func(_ context.Context, plane *controlplane.ControlPlane) (*rest.Config, error) {
-			return plane.Config(), nil
-		}
-	}
+	options = options.withDefaults()
 	d := &demo{Options: options, began: time.Now(), screen: newScreen(options.Out), log: processLog(), ended: make(chan error, 1)}
 	stopDrawing := d.animate()
 	defer func() {
@@ -115,6 +115,24 @@ func Run(ctx context.Context, options Options) (err error) {
 	return err
 }
 
+func (o Options) withDefaults() Options {
+	if o.Acts <= 0 {
+		o.Acts = 2
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = 5 * time.Minute
+	}
+	if o.managerConfig == nil {
+		o.managerConfig = func(_ context.Context, plane *controlplane.ControlPlane) (*rest.Config, error) {
+			return plane.Config(), nil
+		}
+	}
+	if o.pace == (pace{}) {
+		o.pace = defaultPace
+	}
+	return o
+}
+
 // play is the demo from curtain to curtain.
 func (d *demo) play(ctx context.Context) error {
 	for _, step := range []struct {
@@ -133,20 +151,37 @@ func (d *demo) play(ctx context.Context) error {
 	if err := d.awaitRunning(ctx); err != nil {
 		return err
 	}
-	if !d.Once {
-		return d.stay(ctx)
+	if d.Once {
+		if err := d.checkSamples(ctx); err != nil {
+			return err
+		}
 	}
+	if d.Acts > 1 {
+		if err := d.playRelease(ctx); err != nil {
+			return err
+		}
+	}
+	if d.Once {
+		return nil
+	}
+	return d.stay(ctx)
+}
+
+// checkSamples is the end of the first act where nobody watches.
+func (d *demo) checkSamples(ctx context.Context) error {
 	if err := d.step(ctx, "Deleting a session", "Session deleted", d.deleteSession); err != nil {
 		return err
 	}
-	comparison, err := d.compare(ctx)
+	sides, err := d.compare(ctx)
 	if err != nil {
 		return err
 	}
-	d.screen.release(d.frame())
-	d.screen.say(d.timings.table()...)
-	d.screen.say(comparison.table()...)
-	return comparison.err()
+	if d.Acts == 1 {
+		d.screen.release(d.frame())
+		d.screen.say(d.timings.table()...)
+	}
+	d.screen.say(sides.table()...)
+	return sides.err()
 }
 
 // step does one thing, and tells how long it took.
@@ -225,7 +260,11 @@ func (d *demo) frame() []string {
 	if fleet == nil {
 		return nil
 	}
-	return fleet.snapshot(time.Now()).lines(d.screen.colours())
+	now := fleet.snapshot(time.Now())
+	if act := d.act.Load(); act != nil {
+		return act.lines(now, d.screen.colours())
+	}
+	return now.lines(d.screen.colours())
 }
 
 // managerEnded is the error of a manager that should have gone on.

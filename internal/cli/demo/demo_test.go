@@ -75,7 +75,10 @@ func freeAddress(t *testing.T) string {
 func TestOnce(t *testing.T) {
 	temp, address, delays := emptyTemp(t), freeAddress(t), awsemu.FastDelays()
 	var out bytes.Buffer
-	err := Run(t.Context(), Options{Out: &out, Once: true, AWSListen: address, Delays: &delays, managerConfig: asServiceAccount})
+	err := Run(t.Context(), Options{
+		Out: &out, Once: true, AWSListen: address, Delays: &delays, managerConfig: asServiceAccount,
+		pace: pace{interval: 200 * time.Millisecond, stay: 500 * time.Millisecond},
+	})
 	if err != nil {
 		t.Fatalf("the demo failed: %v\n%s", err, &out)
 	}
@@ -83,12 +86,19 @@ func TestOnce(t *testing.T) {
 		`host     us-east-1-\S+ .*Active: us-east-1, g4dn\.12xlarge, ░{8} 0/8`,
 		`session  team-a/ada .*Running: Running, us-east-1-\S+ slot \d, \S+:\d+`,
 		`All sessions run`,
-		`Deleted team-a/ada: task \S+ is STOPPED \(.+\), slot \d of us-east-1-\S+ is free`,
+		`Deleted team-a/alan: task \S+ is STOPPED \(.+\), slot \d of us-east-1-\S+ is free`,
 		`All hosts active +\S+s +\S+s`,
 		`hosts +us-east-1 +(\d+) +\d+ +yes`,
 		`sessions +us-east-1 +\d+ +\d+ +yes`,
 		`hosts +eu-central-1 +\d+ +\d+ +yes`,
 		`sessions +eu-central-1 +\d+ +\d+ +yes`,
+		`release  stable 8b1e6f0d2c47 RollingOut: eu-central-1 0/\d+ warm, us-east-1 0/\d+ warm`,
+		`release  stable 8b1e6f0d2c47 RolledOut: eu-central-1 done, us-east-1 done`,
+		`host     us-east-1-\S+ Active → Draining: us-east-1, g4dn\.12xlarge, \S+ \d/8`,
+		`act one +11 +1 +10 +0 +0 +-`,
+		`guests +(\d+) +0 +\d+ +0 +0 +\d+\.\ds`,
+		`4f2d9c1a7b3e +\d+ +\d+ +1\n8b1e6f0d2c47 +\d+ +\d+ +[1-9]\d*\n`,
+		`Release 8b1e6f0d2c47 took over \S+s after it was applied; \d+ of \d+ old hosts left, the rest stay for team-a/ada\. 0 sessions refused, 0 lost\.`,
 		`Stopped etcd and kube-apiserver`,
 	} {
 		if !regexp.MustCompile(expected).Match(out.Bytes()) {
@@ -105,7 +115,7 @@ func TestOnceSaysWhatIsMissing(t *testing.T) {
 	temp, address, delays := emptyTemp(t), freeAddress(t), awsemu.FastDelays()
 	delays.AgentBoot = time.Hour
 	var out bytes.Buffer
-	err := Run(t.Context(), Options{Out: &out, Once: true, Timeout: 20 * time.Second, AWSListen: address, Delays: &delays})
+	err := Run(t.Context(), Options{Out: &out, Once: true, Acts: 1, Timeout: 20 * time.Second, AWSListen: address, Delays: &delays})
 	if err == nil {
 		t.Fatalf("the demo succeeded without any host:\n%s", &out)
 	}

@@ -36,6 +36,11 @@ type fleet struct {
 	sessions map[string]*tracked[*v1alpha1.Mandelbox]
 	regions  map[string]*v1alpha1.Region
 	channels map[string]*v1alpha1.AMI
+	// lost are the sessions that ended, or stopped running, without having been
+	// deleted, and why.
+	lost map[string]string
+	// left counts the hosts that are gone, by the commit hash that they ran.
+	left map[string]int
 	// changed has room for one: whoever waits looks at everything again.
 	changed chan struct{}
 	// tell gets a line for each change that a person would want to hear of.
@@ -49,14 +54,19 @@ type tracked[T client.Object] struct {
 	seen, reached time.Time
 }
 
+func newFleet(tell func(string)) *fleet {
+	return &fleet{
+		hosts: map[string]*tracked[*v1alpha1.Instance]{}, sessions: map[string]*tracked[*v1alpha1.Mandelbox]{},
+		regions: map[string]*v1alpha1.Region{}, channels: map[string]*v1alpha1.AMI{},
+		lost: map[string]string{}, left: map[string]int{},
+		changed: make(chan struct{}, 1), tell: tell,
+	}
+}
+
 // watchFleet follows all objects until ctx ends. It returns when all that exist
 // have been seen; the function it returns waits until the watching has ended.
 func watchFleet(ctx context.Context, config *rest.Config, tell func(string)) (*fleet, func() error, error) {
-	f := &fleet{
-		hosts: map[string]*tracked[*v1alpha1.Instance]{}, sessions: map[string]*tracked[*v1alpha1.Mandelbox]{},
-		regions: map[string]*v1alpha1.Region{}, channels: map[string]*v1alpha1.AMI{},
-		changed: make(chan struct{}, 1), tell: tell,
-	}
+	f := newFleet(tell)
 	objects, err := cache.New(config, cache.Options{Scheme: controllers.NewScheme()})
 	if err != nil {
 		return nil, nil, fmt.Errorf("preparing to watch the fleet: %w", err)
@@ -87,6 +97,7 @@ func (f *fleet) see(object any, now time.Time) {
 	case *v1alpha1.Region:
 		f.regions[o.Name] = o
 	case *v1alpha1.AMI:
+		line = channelChange(f.channels[o.Name], o)
 		f.channels[o.Name] = o
 	case *v1alpha1.Instance:
 		before := track(f.hosts, o.Name, o, now, o.Status.Phase == v1alpha1.InstanceActive)
@@ -94,6 +105,9 @@ func (f *fleet) see(object any, now time.Time) {
 	case *v1alpha1.Mandelbox:
 		before := track(f.sessions, sessionName(o), o, now, o.Status.Phase == v1alpha1.MandelboxRunning)
 		line = sessionChange(before, o)
+		if end := taken(before, o); end != "" {
+			f.lost[sessionName(o)] = end
+		}
 	}
 	f.mu.Unlock()
 	f.announce(line)
@@ -127,10 +141,13 @@ func (f *fleet) forget(object any) {
 		delete(f.channels, o.Name)
 	case *v1alpha1.Instance:
 		delete(f.hosts, o.Name)
+		f.left[o.Spec.ClientCommitHash]++
 		line = fmt.Sprintf("host     %s is gone", o.Name)
 	case *v1alpha1.Mandelbox:
 		delete(f.sessions, sessionName(o))
-		line = fmt.Sprintf("session  %s is gone", sessionName(o))
+		if !isGuest(o) {
+			line = fmt.Sprintf("session  %s is gone", sessionName(o))
+		}
 	}
 	f.mu.Unlock()
 	f.announce(line)
@@ -145,54 +162,6 @@ func (f *fleet) announce(line string) {
 	if line != "" {
 		f.tell(line)
 	}
-}
-
-// hostChange is what a line-by-line reader hears of a host.
-func hostChange(before, now *v1alpha1.Instance) string {
-	phase := string(now.Status.Phase)
-	if phase == "" || before != nil && before.Status.Phase == now.Status.Phase {
-		return ""
-	}
-	parts := []string{now.Spec.RegionName}
-	if kind := now.Status.InstanceType; kind != "" {
-		parts = append(parts, kind)
-	}
-	if capacity := ptr.Deref(now.Status.Capacity, 0); capacity > 0 {
-		parts = append(parts, slots(int32(len(now.Status.Claims)), capacity))
-	}
-	var from string
-	if before != nil {
-		from = string(before.Status.Phase)
-	}
-	return fmt.Sprintf("host     %s %s: %s", now.Name, arrow(from, phase), strings.Join(parts, ", "))
-}
-
-// sessionChange is what a line-by-line reader hears of a session.
-func sessionChange(before, now *v1alpha1.Mandelbox) string {
-	phase, reason := string(now.Status.Phase), sessionReason(now)
-	if phase == "" || before != nil && string(before.Status.Phase) == phase && sessionReason(before) == reason {
-		return ""
-	}
-	var from string
-	if before != nil {
-		from = string(before.Status.Phase)
-	}
-	line := fmt.Sprintf("session  %s %s: %s", sessionName(now), arrow(from, phase), reason)
-	if now.Status.InstanceName != "" {
-		line += fmt.Sprintf(", %s slot %d", now.Status.InstanceName, ptr.Deref(now.Status.Slot, 0))
-	}
-	if at := address(now); at != "" {
-		line += ", " + at
-	}
-	return line
-}
-
-// arrow is the way from a phase to the next, or the phase if there was no other.
-func arrow(from, to string) string {
-	if from == "" || from == to {
-		return to
-	}
-	return from + " → " + to
 }
 
 // snapshot is the fleet as the table shows it.

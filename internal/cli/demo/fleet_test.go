@@ -16,14 +16,6 @@ import (
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
 )
 
-func emptyFleet(tell func(string)) *fleet {
-	return &fleet{
-		hosts: map[string]*tracked[*v1alpha1.Instance]{}, sessions: map[string]*tracked[*v1alpha1.Mandelbox]{},
-		regions: map[string]*v1alpha1.Region{}, channels: map[string]*v1alpha1.AMI{},
-		changed: make(chan struct{}, 1), tell: tell,
-	}
-}
-
 func session(phase v1alpha1.MandelboxPhase, reason string) *v1alpha1.Mandelbox {
 	m := &v1alpha1.Mandelbox{ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: "ada"}}
 	m.Status.Phase = phase
@@ -42,7 +34,7 @@ func host(phase v1alpha1.InstancePhase, capacity int32) *v1alpha1.Instance {
 
 func TestFleetTellsOfChanges(t *testing.T) {
 	var told []string
-	f := emptyFleet(func(line string) { told = append(told, line) })
+	f := newFleet(func(line string) { told = append(told, line) })
 	now := time.Now()
 	running := session(v1alpha1.MandelboxRunning, v1alpha1.ReasonRunning)
 	running.Status.InstanceName, running.Status.Slot, running.Status.IP = "us-1", ptr.To[int32](1), "3.8.0.1"
@@ -73,7 +65,7 @@ func TestFleetTellsOfChanges(t *testing.T) {
 }
 
 func TestFleetTimesStopAtTheGoal(t *testing.T) {
-	f := emptyFleet(func(string) {})
+	f := newFleet(func(string) {})
 	began := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	f.see(host(v1alpha1.InstancePreConnection, 0), began)
 	f.see(session(v1alpha1.MandelboxPending, v1alpha1.ReasonNoInstanceAvailable), began.Add(time.Second))
@@ -89,7 +81,7 @@ func TestFleetTimesStopAtTheGoal(t *testing.T) {
 
 func TestWhatIsMissing(t *testing.T) {
 	want := &samples{sessions: []string{"team-a/ada", "team-b/alan"}, regions: []*v1alpha1.Region{{ObjectMeta: metav1.ObjectMeta{Name: "us-east-1"}}}}
-	f := emptyFleet(func(string) {})
+	f := newFleet(func(string) {})
 	f.see(session(v1alpha1.MandelboxPending, v1alpha1.ReasonNoInstanceAvailable), time.Now())
 	f.see(host(v1alpha1.InstancePreConnection, 0), time.Now())
 	missing, err := f.missing(want)

@@ -62,9 +62,10 @@ func (d *demo) await(ctx context.Context, done func() (bool, error)) error {
 // deleteSession deletes one session and sees its task stopped and its slot free.
 func (d *demo) deleteSession(ctx context.Context) error {
 	fleet := d.shown.Load()
-	session := fleet.session(d.samples.sessions[0])
+	name := d.samples.sessions[1] // The first one stays, whatever is released.
+	session := fleet.session(name)
 	if session == nil {
-		return fmt.Errorf("session %s has gone by itself", d.samples.sessions[0])
+		return fmt.Errorf("session %s has gone by itself", name)
 	}
 	region := fleet.region(session.Status.Region)
 	if region == nil {
@@ -132,6 +133,10 @@ func (f *fleet) claims(host string, session types.UID) bool {
 // invitation says how to look around, and what to try.
 func (d *demo) invitation() []string {
 	region, channel := d.samples.regions[0], d.samples.channels[0]
+	end := "its task is stopped, and its slot is free again."
+	if d.Acts > 1 {
+		end = "it was the last of the old release, whose host leaves."
+	}
 	lines := []string{"", "In another terminal:", "", "  export KUBECONFIG=" + d.plane.KubeconfigPath()}
 	if kubectl := d.plane.KubectlPath(); isFile(kubectl) {
 		lines = append(lines, "  export PATH="+filepath.Dir(kubectl)+":$PATH")
@@ -146,11 +151,11 @@ func (d *demo) invitation() []string {
 		"  aws ec2 describe-instances --query 'Reservations[].Instances[].[InstanceId,State.Name]' --output text",
 		"  aws ecs list-tasks --cluster "+region.Spec.ECSCluster,
 		"", "Three things worth trying, with an eye on this table:", "",
-		"  # A session ends: its task is stopped, and its slot is free again.",
+		"  # A session ends: "+end,
 		"  kubectl delete mandelbox -n team-a ada",
 		"  # More warm room: another host boots.",
 		"  kubectl patch region "+region.Name+` --type merge -p '{"spec":{"capacity":{"desiredFreeMandelboxes":12}}}'`,
-		"  # The next release: its hosts warm up, it takes over, and the old ones leave as their sessions end.",
+		"  # The next release: its hosts warm up, it takes over, and the old ones leave.",
 		"  kubectl patch ami "+channel.Name+` --type merge -p '{"spec":{"clientCommitHash":"5e8d0b2f6a91"}}'`,
 		"", "Ctrl-C ends the demo.",
 	)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -85,6 +86,16 @@ func (s *samples) add(object *unstructured.Unstructured) error {
 		s.sessions = append(s.sessions, object.GetNamespace()+"/"+object.GetName())
 	}
 	return nil
+}
+
+// namespaces are those that have sessions, in order.
+func (s *samples) namespaces() []string {
+	var names []string
+	for _, session := range s.sessions {
+		namespace, _, _ := strings.Cut(session, "/")
+		names = append(names, namespace)
+	}
+	return slices.Compact(names)
 }
 
 // ofKind returns the first sample of a kind, which there must be.

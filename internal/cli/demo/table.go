@@ -50,6 +50,11 @@ type cell struct{ text, colour string }
 
 // lines draws the table.
 func (v view) lines(colours bool) []string {
+	lines := append(v.hostLines(colours), v.sessionLines(colours)...)
+	return append(lines, "", v.summary())
+}
+
+func (v view) hostLines(colours bool) []string {
 	grid := [][]cell{titles("HOST", "REGION", "PHASE", "TYPE", "SLOTS", "REASON", "ELAPSED")}
 	for _, h := range v.hosts {
 		grid = append(grid, []cell{
@@ -57,16 +62,18 @@ func (v view) lines(colours bool) []string {
 			{text: slots(h.claimed, h.capacity)}, {text: orDash(h.reason)}, {text: seconds(h.elapsed)},
 		})
 	}
-	lines := append([]string{""}, aligned(grid, colours)...)
-	grid = [][]cell{titles("SESSION", "PHASE", "REASON", "INSTANCE", "ADDRESS", "ELAPSED")}
+	return append([]string{""}, aligned(grid, colours)...)
+}
+
+func (v view) sessionLines(colours bool) []string {
+	grid := [][]cell{titles("SESSION", "PHASE", "REASON", "INSTANCE", "ADDRESS", "ELAPSED")}
 	for _, s := range v.sessions {
 		grid = append(grid, []cell{
 			{text: s.name}, {s.phase, phaseColour(s.phase)}, {text: orDash(s.reason)},
 			{text: orDash(s.host)}, {text: orDash(s.address)}, {text: seconds(s.elapsed)},
 		})
 	}
-	lines = append(append(lines, ""), aligned(grid, colours)...)
-	return append(lines, "", v.summary())
+	return append([]string{""}, aligned(grid, colours)...)
 }
 
 // summary counts what there is.
