@@ -91,7 +91,7 @@ func (s *scope) lacks(wanted *v1alpha1.Revision, row *v1alpha1.RevisionRegion) s
 	}
 	want, have := s.buffer(row, before), s.count(row)
 	if have.Free >= want {
-		return s.unsure(wanted)
+		return s.unsure(wanted, row)
 	}
 	return fmt.Sprintf("%d of %d slots of the new release are free, on %d hosts that are ready and %d on their way",
 		have.Free, want, have.Open, have.Hosts-have.Open)
@@ -99,10 +99,14 @@ func (s *scope) lacks(wanted *v1alpha1.Revision, row *v1alpha1.RevisionRegion) s
 
 // unsure says that the hosts which were counted may be leaving: those of a release
 // that comes back were let go until a moment ago, by a Region that may not have
-// heard of the change.
-func (s *scope) unsure(wanted *v1alpha1.Revision) string {
+// heard of the change. Hosts that were made for it are not among them; one of the
+// second in which it began to warm was, for no other could be up by now.
+func (s *scope) unsure(wanted *v1alpha1.Revision, row *v1alpha1.RevisionRegion) string {
 	left := wanted.Time.Add(heldAfter).Sub(s.now)
-	if left <= 0 {
+	cameBack := slices.ContainsFunc(s.hosts, func(i v1alpha1.Instance) bool {
+		return i.Spec.RegionName == row.Region && i.Spec.Revision == row.ID && i.CreationTimestamp.Before(&wanted.Time)
+	})
+	if left <= 0 || !cameBack {
 		return ""
 	}
 	s.after(left)

@@ -162,7 +162,12 @@ func TestLacks(t *testing.T) {
 		}, "8 of 10 slots"},
 		"certainty that hosts which were let go a moment ago are held": {func(s *scope) {
 			s.ami.Revision("b").Time = metav1.NewTime(s.now)
+			s.hosts = []v1alpha1.Instance{hostSince("east", "b", s.now.Add(-time.Minute))}
 		}, "counted once more"},
+		"no such certainty of hosts that were made for it": {func(s *scope) {
+			s.ami.Revision("b").Time = metav1.NewTime(s.now)
+			s.hosts = []v1alpha1.Instance{hostSince("east", "b", s.now), hostSince("west", "b", s.now.Add(-time.Minute)), hostSince("east", "a", s.now.Add(-time.Minute))}
+		}, ""},
 		"hosts that become active": {func(s *scope) { s.regions["east"].region.Status.Launches = neverActive("b") }, "4 of its last 4 hosts never became Active"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -173,6 +178,14 @@ func TestLacks(t *testing.T) {
 				t.Errorf("lacks %q, want %q", got, test.lacks)
 			}
 		})
+	}
+}
+
+// hostSince is a host of a revision that was made at a time.
+func hostSince(region, revision string, created time.Time) v1alpha1.Instance {
+	return v1alpha1.Instance{
+		ObjectMeta: metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(created)},
+		Spec:       v1alpha1.InstanceSpec{RegionName: region, AMIName: "stable", Revision: revision},
 	}
 }
 
