@@ -54,6 +54,11 @@ demo: controlplane ## Run the whole line against a local control plane and a loc
 soak: controlplane ## Run the operator for long among all that can go wrong, and check its promises; e.g. ARGS="--minutes 30 --seed 1".
 	$(GO) run -ldflags '$(LDFLAGS)' . soak $(ARGS)
 
+.PHONY: crashtest
+crashtest: controlplane ## Kill the manager at every write that it makes, and check what a fresh one makes of it; e.g. ARGS="--plans 1000 --seed 1".
+	@$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/mandelbox-operator .
+	@$(BIN)/mandelbox-operator crashtest $(ARGS)
+
 .PHONY: run
 run: ## Run the manager against the cluster of the current kubeconfig; flags go in ARGS.
 	$(GO) run -ldflags '$(LDFLAGS)' . manager $(ARGS)

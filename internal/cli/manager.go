@@ -38,6 +38,7 @@ type managerOptions struct {
 	hotInterval        time.Duration
 	gracePeriod        time.Duration
 	orphanGrace        time.Duration
+	orphanInterval     time.Duration
 	orphansDryRun      bool
 	webhooks           bool
 	webhookPort        int
@@ -71,6 +72,7 @@ credentials, endpoint and retries come from the AWS SDK's standard chain.`,
 	f.DurationVar(&o.hotInterval, "aws-hot-interval", time.Second, "time between two looks at what is in motion")
 	f.DurationVar(&o.gracePeriod, "aws-grace-period", time.Minute, "how long AWS's reads may lag behind its writes")
 	f.DurationVar(&o.orphanGrace, "orphan-grace", orphan.DefaultGrace, "how long a host or task in AWS that belongs to no object is left alone")
+	f.DurationVar(&o.orphanInterval, "orphan-interval", orphan.DefaultInterval, "time between two looks for such hosts and tasks")
 	f.BoolVar(&o.orphansDryRun, "orphans-dry-run", false, "report hosts and tasks that belong to no object, and remove none")
 	f.BoolVar(&o.webhooks, "webhooks", true, "serve the admission webhooks")
 	f.IntVar(&o.webhookPort, "webhook-port", 9443, "port that serves them")
@@ -97,7 +99,7 @@ func runManager(ctx context.Context, o managerOptions) error {
 		Observer: cloud.ObserverOptions{
 			ListInterval: o.listInterval, HotInterval: o.hotInterval, GracePeriod: o.gracePeriod, Log: log.WithName("observer"),
 		},
-		OrphanGrace: o.orphanGrace, OrphansDryRun: o.orphansDryRun,
+		OrphanGrace: o.orphanGrace, OrphanInterval: o.orphanInterval, OrphansDryRun: o.orphansDryRun,
 		MandelboxesPerUser: o.mandelboxesPerUser, AllowDevClients: o.allowDevClients,
 		LeaderElection: o.leaderElect, LeaderElectionNamespace: o.namespace,
 		MetricsAddress: o.metricsAddress, ProbeAddress: o.probeAddress, Log: log,

@@ -62,6 +62,7 @@ user's session, a Mandelbox, onto one of them within a moment of being asked.`,
 		newManagerCommand(),
 		newDemoCommand(),
 		newSoakCommand(),
+		newCrashTestCommand(),
 		newAWSCommand(),
 		newVersionCommand(),
 	)

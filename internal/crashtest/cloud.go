@@ -1,0 +1,109 @@
+// Copyright The Mandelbox Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package crashtest
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/mandelbox/mandelbox-operator/internal/awsemu"
+)
+
+// serveAWS is the proxy before the local AWS.
+func (t *trial) serveAWS(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	operation, parameters := awsOperation(r, body)
+	call, counts := t.namer.cloud(operation, parameters, t.startedBy)
+	if !counts {
+		t.aws.ServeHTTP(w, r)
+		return
+	}
+	due := t.meet(call)
+	for _, s := range due {
+		t.trouble(s, operation)
+	}
+	t.strikeAll(w, call, due, func(bool) (answer, error) {
+		// What AWS was asked for it does, whether the caller is still there or not.
+		recorder := &recorder{answer: answer{status: http.StatusOK, header: http.Header{}}}
+		recorder.serve(t.aws, r)
+		return recorder.answer, recorder.err
+	})
+}
+
+// recorder keeps an answer instead of sending it.
+type recorder struct {
+	answer
+	err error
+}
+
+func (r *recorder) Header() http.Header         { return r.header }
+func (r *recorder) WriteHeader(status int)      { r.status = status }
+func (r *recorder) Write(p []byte) (int, error) { r.body = append(r.body, p...); return len(p), nil }
+
+// serve has a handler answer; one that gives up leaves an error.
+func (r *recorder) serve(h http.Handler, request *http.Request) {
+	defer func() {
+		if gaveUp := recover(); gaveUp == http.ErrAbortHandler {
+			r.err = http.ErrAbortHandler
+		} else if gaveUp != nil {
+			panic(gaveUp)
+		}
+	}()
+	h.ServeHTTP(r, request)
+}
+
+// startedBy tells what a task was started by.
+func (t *trial) startedBy(arn string) string {
+	for _, task := range t.aws.Observe().Tasks {
+		if task.ARN == arn {
+			return task.StartedBy
+		}
+	}
+	return ""
+}
+
+// trouble begins what is wrong with AWS for a while.
+func (t *trial) trouble(s Strike, operation string) {
+	var end func()
+	switch s.How {
+	case Throttle, Failing:
+		fault := awsemu.Fault{Operation: operation, Action: awsemu.ActionThrottle}
+		if s.How == Failing {
+			fault.Action = awsemu.ActionError
+		}
+		id, err := t.aws.AddFault(fault)
+		if err != nil {
+			t.fail("planning a fault: %v", err)
+			return
+		}
+		end = func() { t.aws.RemoveFault(id) }
+	case NoCapacity, Partial:
+		available := 0
+		if s.How == Partial {
+			available = 1
+		}
+		scarce := awsemu.Capacity{Region: regionName, InstanceType: scarceType, Available: available}
+		t.aws.SetCapacity(scarce)
+		scarce.Available = -1
+		end = func() { t.aws.SetCapacity(scarce) }
+	case Lag:
+		t.lag(s.For / 2)
+		end = func() { t.lag(0) }
+	default:
+		return
+	}
+	time.AfterFunc(s.For, end)
+}
+
+func (t *trial) lag(lag time.Duration) {
+	d := t.aws.Delays()
+	d.VisibilityLag = lag
+	t.aws.SetDelays(d)
+}
