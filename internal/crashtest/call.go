@@ -201,6 +201,9 @@ func (n *namer) cloud(operation string, parameters map[string]any, starter func(
 	if uid, _, ours := cloud.ParseStartedBy(startedBy); ours {
 		c.Name += "/" + n.sessions[uid]
 	}
+	if count, many := parameters["MaxCount"].(string); many {
+		c.Name += "/" + count
+	}
 	n.count(&c)
 	return c, true
 }

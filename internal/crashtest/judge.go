@@ -100,7 +100,40 @@ func (v view) entangled() []string {
 	return wrong
 }
 
-// doubles says what was ever there twice, or for nobody: hosts are still listed
+// holdTasks holds each task that hasn't stopped to its slot and its Mandelbox: these
+// may go only after it. What runs was looked at after the versions had come, so that
+// a task that is seen was there when they were written. The caller holds mu.
+func (o *observer) holdTasks() {
+	there := map[string]bool{}
+	for _, m := range o.now.sessions {
+		there[string(m.UID)], o.met[string(m.UID)] = true, true
+	}
+	hosts := map[string]*v1alpha1.Instance{}
+	for _, i := range o.now.hosts {
+		hosts[i.Status.InstanceID] = i
+	}
+	running := o.now.liveHosts()
+	for _, t := range o.now.cloud.Tasks {
+		uid, attempt, ours := cloud.ParseStartedBy(t.StartedBy)
+		if _, up := running[t.InstanceID]; !ours || !up || t.LastStatus == cloud.TaskStopped || !t.StoppedAt.IsZero() {
+			continue
+		}
+		if o.met[uid] && !there[uid] {
+			o.early[t.ARN] = fmt.Sprintf("the Mandelbox with uid %s went before its task %s stopped, which is %s", uid, t.ARN, t.LastStatus)
+		}
+		host := hosts[t.InstanceID]
+		if host == nil {
+			continue
+		}
+		held := slices.ContainsFunc(host.Status.Claims, func(c v1alpha1.Claim) bool { return c.UID == uid && c.Attempt == attempt })
+		if o.claimed[t.ARN] && !held {
+			o.early[t.ARN] = fmt.Sprintf("the slot of task %s on %s was released before it stopped, which is %s", t.ARN, host.Name, t.LastStatus)
+		}
+		o.claimed[t.ARN] = o.claimed[t.ARN] || held
+	}
+}
+
+// doubles says what was ever there twice, for nobody, or for longer than its slot: hosts are still listed
 // long after they are terminated, and tasks after they stopped.
 func (o *observer) doubles() []string {
 	o.mu.Lock()
@@ -132,6 +165,9 @@ func (o *observer) doubles() []string {
 		if len(arns) > 1 {
 			wrong = append(wrong, fmt.Sprintf("the tasks %v were all started by %s", arns, by))
 		}
+	}
+	for _, what := range o.early {
+		wrong = append(wrong, what)
 	}
 	slices.Sort(wrong)
 	return wrong

@@ -44,7 +44,7 @@ func plansOf(calls []Call, seed uint64, limit int) []Plan {
 	}
 	p.dice.Shuffle(len(kills), func(i, j int) { kills[i], kills[j] = kills[j], kills[i] })
 	known := map[string]bool{}
-	sorts := []func() Plan{p.refusal, p.pair, p.trouble, p.stale, p.refusal, p.missedEvents}
+	sorts := []func() Plan{p.refusal, p.pair, p.trouble, p.stale, p.rival, p.pair, p.refusal, p.missedEvents}
 	// All sorts together are as many as the kills, so that in a sample each has its share.
 	var plans []Plan
 	for tries := 0; len(plans) < limit && tries < 50*limit; tries++ {
@@ -145,4 +145,9 @@ func (p *planner) stale() Plan {
 func (p *planner) missedEvents() Plan {
 	kind := oneOf(p.dice, mandelboxes, instances, instances, "amis", "regions")
 	return p.perhapsKill(Plan{{How: oneOf(p.dice, Hold, Hold, Swallow, Cut), Kind: kind, For: p.during(2, 8), At: p.any()}})
+}
+
+// rival has a second manager beside the first: both believe that they lead.
+func (p *planner) rival() Plan {
+	return Plan{{How: Rival, For: p.during(8, 20), At: p.any()}}
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	awssdk "github.com/aws/aws-sdk-go-v2/aws"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
 	"github.com/mandelbox/mandelbox-operator/internal/awsemu"
+	"github.com/mandelbox/mandelbox-operator/internal/cloud"
 )
 
 // What the story is about.
@@ -52,34 +54,40 @@ var story = []chapter{{
 		return errors.Join(t.createRegion(ctx), t.createChannel(ctx), t.createSession(ctx, "s1"), t.createSession(ctx, "s2"), t.createSession(ctx, "s3"))
 	},
 }, {
-	what: "a host is drained, one session ends, one is deleted, and a release is rolled out",
+	what: "a host is drained, one session ends, one is deleted, one crashes as another comes, and a release is rolled out",
 	when: func(v view) bool { return v.running("s1") && v.running("s2") && v.running("s3") },
 	act: func(ctx context.Context, t *trial, v view) error {
 		return errors.Join(
 			t.patch(ctx, &v1alpha1.Instance{ObjectMeta: metav1.ObjectMeta{Name: v.sessions["s1"].Status.InstanceName}}, `{"spec":{"drain":true}}`),
-			t.exit(v, "s1", 0), t.deleteSession(ctx, "s2"), t.release(ctx, 1),
+			t.exit(v, "s1", 0), t.deleteSession(ctx, "s2"), t.exit(v, "s3", 3), t.createSession(ctx, "s4"), t.release(ctx, 1),
 		)
 	},
 }, {
-	what: "the release is out: one comes to it, the last one of the old release crashes, and more room is wanted",
-	when: func(v view) bool { return v.active() == releases[1] },
+	what: "the release is out: two come to it, the one before ends, and more room is wanted",
+	when: func(v view) bool { return v.active() == releases[1] && v.running("s4") },
 	act: func(ctx context.Context, t *trial, v view) error {
-		return errors.Join(t.createSession(ctx, "s4"), t.exit(v, "s3", 3),
-			t.patch(ctx, theRegion(), `{"spec":{"capacity":{"desiredFreeMandelboxes":5}}}`))
+		return errors.Join(t.createSession(ctx, "s5"), t.createSession(ctx, "s6"), t.exit(v, "s4", 0), t.want(ctx, 4))
 	},
 }, {
+	what: "one leaves who has only just come",
+	when: func(v view) bool { return v.started("s6") },
+	act:  func(ctx context.Context, t *trial, _ view) error { return t.deleteSession(ctx, "s6") },
+}, {
 	what: "a host dies with its session, and less room is wanted",
-	when: func(v view) bool { return v.running("s4") && v.open(releases[1]) >= 3 },
+	when: func(v view) bool { return v.running("s5") && v.open(releases[1]) >= 3 && v.sessions["s6"] == nil },
 	act: func(ctx context.Context, t *trial, v view) error {
-		id := v.hosts[v.sessions["s4"].Status.InstanceName].Status.InstanceID
+		id := v.hosts[v.sessions["s5"].Status.InstanceName].Status.InstanceID
 		t.checker.HostLost(id)
-		return errors.Join(t.aws.KillInstance("", regionName, id), t.patch(ctx, theRegion(), `{"spec":{"capacity":{"desiredFreeMandelboxes":1}}}`))
+		return errors.Join(t.aws.KillInstance("", regionName, id), t.want(ctx, 1))
 	},
 }, {
 	what: "the last one comes",
-	when: func(v view) bool { return v.phase("s4") == v1alpha1.MandelboxFinished },
-	act:  func(ctx context.Context, t *trial, _ view) error { return t.createSession(ctx, "s5") },
+	when: func(v view) bool { return v.phase("s5") == v1alpha1.MandelboxFinished },
+	act:  func(ctx context.Context, t *trial, _ view) error { return t.createSession(ctx, lastSession) },
 }}
+
+// lastSession is who runs in the end.
+const lastSession = "s7"
 
 func theRegion() *v1alpha1.Region {
 	return &v1alpha1.Region{ObjectMeta: metav1.ObjectMeta{Name: regionName}}
@@ -87,6 +95,15 @@ func theRegion() *v1alpha1.Region {
 
 // running says whether a session is Running.
 func (v view) running(session string) bool { return v.phase(session) == v1alpha1.MandelboxRunning }
+
+// started says whether a session has a task, whatever its status says.
+func (v view) started(session string) bool {
+	m := v.sessions[session]
+	return m != nil && slices.ContainsFunc(v.cloud.Tasks, func(t awsemu.ObservedTask) bool {
+		uid, _, ok := cloud.ParseStartedBy(t.StartedBy)
+		return ok && uid == string(m.UID)
+	})
+}
 
 // active is the commit hash of the channel's active release.
 func (v view) active() string {
@@ -114,6 +131,11 @@ func (v view) open(commit string) int {
 // patch changes an object as a person would, whatever version there is.
 func (t *trial) patch(ctx context.Context, o client.Object, patch string) error {
 	return t.lane.api.Patch(ctx, o, client.RawPatch("application/merge-patch+json", []byte(patch)))
+}
+
+// want has the Region keep so many slots free.
+func (t *trial) want(ctx context.Context, free int) error {
+	return t.patch(ctx, theRegion(), fmt.Sprintf(`{"spec":{"capacity":{"desiredFreeMandelboxes":%d}}}`, free))
 }
 
 // exit has a session's container end by itself.
@@ -206,15 +228,16 @@ func (t *trial) createRegion(ctx context.Context) error {
 }
 
 // newAWS is a local AWS as short-lived as leaves every state to be seen.
-func newAWS() *awsemu.Server {
-	return awsemu.New(awsemu.Options{
-		Seed: 1, Images: []awsemu.Image{{ID: imageOf(0)}, {ID: imageOf(1)}},
-		Delays: &awsemu.Delays{
-			InstancePending: 30 * time.Millisecond, AgentBoot: 50 * time.Millisecond,
-			InstanceShuttingDown: 30 * time.Millisecond, InstanceStopping: 30 * time.Millisecond,
-			StatusChecks: 30 * time.Millisecond, SpotNotice: 200 * time.Millisecond,
-			TaskPull: 20 * time.Millisecond, TaskStart: 20 * time.Millisecond, TaskStop: 30 * time.Millisecond,
-			TerminatedRetention: time.Hour, StoppedTaskRetention: time.Hour,
-		},
-	})
+func newAWS(change func(*awsemu.Delays)) *awsemu.Server {
+	delays := &awsemu.Delays{
+		InstancePending: 30 * time.Millisecond, AgentBoot: 50 * time.Millisecond,
+		InstanceShuttingDown: 30 * time.Millisecond, InstanceStopping: 30 * time.Millisecond,
+		StatusChecks: 30 * time.Millisecond, SpotNotice: 200 * time.Millisecond,
+		TaskPull: 20 * time.Millisecond, TaskStart: 20 * time.Millisecond, TaskStop: 30 * time.Millisecond,
+		TerminatedRetention: time.Hour, StoppedTaskRetention: time.Hour,
+	}
+	if change != nil {
+		change(delays)
+	}
+	return awsemu.New(awsemu.Options{Seed: 1, Images: []awsemu.Image{{ID: imageOf(0)}, {ID: imageOf(1)}}, Delays: delays})
 }

@@ -38,6 +38,8 @@ const (
 	// NoCapacity has EC2 launch nothing for a while; Partial, one host.
 	NoCapacity How = "nocapacity"
 	Partial    How = "partial"
+	// Rival has a second manager work beside the first for a while, and then kills it.
+	Rival How = "rival"
 	// Lag has AWS's reads lag behind its writes for a while.
 	Lag How = "lag"
 
@@ -56,7 +58,7 @@ const (
 func (h How) kills() bool { return h == KillBefore || h == KillLost || h == KillAfter }
 
 // lasting are those that go on for a while.
-var lasting = []How{Throttle, Failing, NoCapacity, Partial, Lag, Stale, Hold, Swallow, Cut}
+var lasting = []How{Rival, Throttle, Failing, NoCapacity, Partial, Lag, Stale, Hold, Swallow, Cut}
 
 // instant are those that concern the one call.
 var instant = []How{KillBefore, KillLost, KillAfter, Conflict, Busy, Broken, Timeout, Reset}

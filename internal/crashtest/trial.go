@@ -52,6 +52,7 @@ type trial struct {
 
 	mu      sync.Mutex
 	manager *process
+	rivals  []*process
 	starts  int
 	// over says that no manager is to be started any more.
 	over      bool
@@ -90,7 +91,7 @@ type Result struct {
 func (l *lane) play(ctx context.Context, plan Plan, command []string, expected string) (result Result, err error) {
 	t := &trial{
 		lane: l, plan: plan, command: append(slices.Clone(command), managerFlags...), namer: newNamer(),
-		strikes: strikes{left: slices.Clone(plan)}, began: time.Now(), aws: newAWS(),
+		strikes: strikes{left: slices.Clone(plan)}, began: time.Now(), aws: newAWS(nil),
 		checker: checker.New(checker.Options{
 			ClusterID: string(l.plane.ClusterUID()), Settle: 300 * time.Millisecond, Overlap: time.Second, OwnerGrace: 4 * time.Second,
 		}),
@@ -107,6 +108,7 @@ func (l *lane) play(ctx context.Context, plan Plan, command []string, expected s
 	t.aws.Close()
 	t.checker.Settle(time.Now())
 	err = errors.Join(err, t.seen.stop())
+	t.broken = append(t.broken, t.seen.doubles()...)
 	for _, v := range t.checker.Violations() {
 		t.broken = append(t.broken, v.String())
 	}
@@ -130,9 +132,6 @@ func (t *trial) run(ctx context.Context, expected string) (state string, converg
 		return state, false, err
 	}
 	t.mark("settled")
-	for _, wrong := range t.seen.doubles() {
-		t.fail("%s", wrong)
-	}
 	gone, err := t.deleteAll(ctx)
 	t.mark("deleted")
 	return state, gone, err
@@ -186,7 +185,7 @@ func (t *trial) tell(ctx context.Context) (bool, error) {
 func (t *trial) settle(ctx context.Context, expected string) (state string, ok bool, err error) {
 	v, ok, err := t.await(ctx, func(v view) bool {
 		state = v.state()
-		asExpected := v.running("s5") && len(v.hosts) == 1 && v.open(releases[1]) == 1
+		asExpected := v.running(lastSession) && len(v.hosts) == 1 && v.open(releases[1]) == 1
 		if expected != "" {
 			asExpected = state == expected
 		}
@@ -253,6 +252,8 @@ func (t *trial) meet(c Call) []Strike {
 		switch s.How {
 		case Stale, Hold, Swallow, Cut:
 			t.windows.add(&window{how: s.How, kind: s.Kind, version: version}, s.For)
+		case Rival:
+			t.startRival(s.For)
 		}
 	}
 	return due
@@ -271,6 +272,37 @@ func (t *trial) start() {
 		return
 	}
 	t.starts++
+	p, err := t.startProcess()
+	if err != nil {
+		t.broken = append(t.broken, err.Error())
+		return
+	}
+	t.manager = p
+	go t.watchOver(p)
+}
+
+// startRival starts a second manager, that is killed after a while.
+func (t *trial) startRival(lives time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.over {
+		return
+	}
+	p, err := t.startProcess()
+	if err != nil {
+		t.broken = append(t.broken, err.Error())
+		return
+	}
+	t.rivals = append(t.rivals, p)
+	time.AfterFunc(lives, func() {
+		if err := p.kill(); err != nil {
+			t.fail("%v", err)
+		}
+	})
+}
+
+// startProcess starts a process of the manager; mu is held.
+func (t *trial) startProcess() (*process, error) {
 	_, _ = fmt.Fprintf(&t.log, "--- manager %d ---\n", t.starts)
 	env := []string{
 		"KUBECONFIG=" + t.lane.kubeconfig, "AWS_ENDPOINT_URL=" + t.lane.awsEndpoint, "AWS_REGION=" + regionName,
@@ -278,14 +310,8 @@ func (t *trial) start() {
 		// A short life needs little garbage collection.
 		"GOGC=400",
 	}
-	p, err := startProcess(t.command, env, &t.log)
-	if err != nil {
-		t.broken = append(t.broken, err.Error())
-		return
-	}
 	t.checker.ManagerStarted(time.Now())
-	t.manager = p
-	go t.watchOver(p)
+	return startProcess(t.command, env, &t.log)
 }
 
 // watchOver starts another manager if one ended that was not killed, which is wrong.
@@ -322,10 +348,12 @@ func (t *trial) end() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.over = true
-	if t.manager == nil {
-		return
-	}
-	if err := t.manager.kill(); err != nil {
-		t.broken = append(t.broken, err.Error())
+	for _, p := range append(t.rivals, t.manager) {
+		if p == nil {
+			continue
+		}
+		if err := p.kill(); err != nil {
+			t.broken = append(t.broken, err.Error())
+		}
 	}
 }

@@ -86,6 +86,11 @@ type observer struct {
 	// launches are the launch keys that Instances ever had, each with the uids of
 	// those Instances.
 	launches map[string][]string
+	// claimed are the tasks' ARNs whose slot was seen to be held, and met the uids of
+	// all sessions that there ever were.
+	claimed, met map[string]bool
+	// early are the tasks that went on when their slot or their Mandelbox was gone.
+	early map[string]string
 	// changed is closed when there is something new.
 	changed chan struct{}
 }
@@ -94,7 +99,8 @@ type observer struct {
 func observe(api client.WithWatch, aws *awsemu.Server, c *checker.Checker) *observer {
 	ctx, cancel := context.WithCancel(context.Background())
 	o := &observer{
-		cancel: cancel, done: make(chan struct{}), launches: map[string][]string{}, changed: make(chan struct{}),
+		cancel: cancel, done: make(chan struct{}), launches: map[string][]string{},
+		claimed: map[string]bool{}, met: map[string]bool{}, early: map[string]string{}, changed: make(chan struct{}),
 		now: view{
 			sessions: map[string]*v1alpha1.Mandelbox{}, hosts: map[string]*v1alpha1.Instance{},
 			channels: map[string]*v1alpha1.AMI{}, regions: map[string]*v1alpha1.Region{},
@@ -158,6 +164,7 @@ func (o *observer) take(batch []checker.Version, seen awsemu.Observation) {
 			}
 		}
 	}
+	o.holdTasks()
 	close(o.changed)
 	o.changed = make(chan struct{})
 }
