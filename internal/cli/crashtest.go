@@ -4,6 +4,8 @@
 package cli
 
 import (
+	"strings"
+
 	"github.com/spf13/cobra"
 
 	"github.com/mandelbox/mandelbox-operator/internal/crashtest"
@@ -37,6 +39,7 @@ deleted. The exit status is not 0 if any of it was broken.`,
 	flags.Uint64Var(&o.Seed, "seed", 1, "what the choice of plans is a function of")
 	flags.StringArrayVar(&o.Only, "only", nil, "run only the plan of this name; may be repeated")
 	flags.IntVar(&o.Parallel, "parallel", 2, "how many plans run at a time, each on a control plane of its own")
+	flags.StringVar(&o.Plant, "plant", "", "plant a bug that must be found: "+strings.Join(crashtest.Plants(), ", "))
 	flags.BoolVar(&o.List, "list", false, "play the story undisturbed, and print its calls and the plans")
 	flags.BoolVar(&o.Verbose, "verbose", false, "print each plan's result")
 	return cmd

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
@@ -62,6 +63,8 @@ type Call struct {
 	Ordinal int
 	// Process counts the manager's processes, from 1.
 	Process int
+	// At is when it was made, since the story began.
+	At time.Duration
 	// Fields are what it writes, for people.
 	Fields string
 	// aws says that it goes to AWS; locked, that it is refused on any other version

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/mandelbox/mandelbox-operator/internal/awsemu"
@@ -18,23 +19,53 @@ func (t *trial) serveAWS(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
-	r.Body = io.NopCloser(bytes.NewReader(body))
 	operation, parameters := awsOperation(r, body)
 	call, counts := t.namer.cloud(operation, parameters, t.startedBy)
+	if t.bug.request != nil {
+		body = t.bug.request(call, operation, body)
+	}
+	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	if !counts {
-		t.aws.ServeHTTP(w, r)
+		a, err := t.hear(operation, r)
+		if err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		t.deliver(w, a)
 		return
 	}
 	due := t.meet(call)
 	for _, s := range due {
 		t.trouble(s, operation)
 	}
-	t.strikeAll(w, call, due, func(bool) (answer, error) {
-		// What AWS was asked for it does, whether the caller is still there or not.
-		recorder := &recorder{answer: answer{status: http.StatusOK, header: http.Header{}}}
-		recorder.serve(t.aws, r)
-		return recorder.answer, recorder.err
+	t.strikeAll(w, call, due, func(lasting bool) (answer, error) {
+		a, err := t.hear(operation, r)
+		if t.bug.after != nil {
+			lost := err
+			if lasting {
+				lost = http.ErrAbortHandler
+			}
+			t.bug.after(r, call, body, a, lost)
+		}
+		return a, err
 	})
+}
+
+// hear asks AWS, and is what the operator makes of the answer.
+func (t *trial) hear(operation string, r *http.Request) (answer, error) {
+	a, err := t.askAWS(r)
+	if t.bug.hear != nil {
+		a.body = t.bug.hear(operation, a.body)
+		a.header.Set("Content-Length", strconv.Itoa(len(a.body)))
+	}
+	return a, err
+}
+
+// askAWS has the local AWS answer. What AWS was asked for it does, whether the
+// caller is still there or not.
+func (t *trial) askAWS(r *http.Request) (answer, error) {
+	recorder := &recorder{answer: answer{status: http.StatusOK, header: http.Header{}}}
+	recorder.serve(t.aws, r)
+	return recorder.answer, recorder.err
 }
 
 // recorder keeps an answer instead of sending it.

@@ -26,6 +26,9 @@ type Options struct {
 	Parallel int
 	// List only plays the story undisturbed, and prints its calls and the plans.
 	List bool
+	// Plant is the name of a bug that is planted; see Plants. Then the plans are those
+	// in which it shows, up to the first in which it is found.
+	Plant string
 	// Verbose prints each plan's result.
 	Verbose bool
 	// Out is where progress and results go.
@@ -65,7 +68,11 @@ func Run(ctx context.Context, o Options) (summary Summary, err error) {
 	if o.Plans < 0 || o.Parallel < 1 {
 		return summary, fmt.Errorf("there can't be %d plans, %d at a time", o.Plans, o.Parallel)
 	}
-	r := &run{Options: o}
+	planted, err := findPlant(o.Plant)
+	if err != nil {
+		return summary, err
+	}
+	r := &run{Options: o, plant: planted}
 	if len(r.Manager) == 0 {
 		self, err := os.Executable()
 		if err != nil {
@@ -97,6 +104,7 @@ func Run(ctx context.Context, o Options) (summary Summary, err error) {
 // run is one run of plans.
 type run struct {
 	Options
+	plant *plant
 	lanes []*lane
 	// expected is the end of the undisturbed story, and calls those that it always has.
 	expected string
@@ -138,7 +146,7 @@ func (r *run) record(ctx context.Context) error {
 	for n, l := range r.lanes {
 		group.Go(func() (err error) {
 			for i := n; i < len(results); i += len(r.lanes) {
-				if results[i], err = l.play(ctx, nil, r.Manager, ""); err != nil {
+				if results[i], err = l.play(ctx, nil, r.Manager, "", nil); err != nil {
 					return err
 				}
 			}
@@ -164,11 +172,15 @@ func (r *run) record(ctx context.Context) error {
 
 // plans are those that were asked for.
 func (r *run) plans() ([]Plan, error) {
-	if len(r.Only) == 0 {
+	names := r.Only
+	if len(names) == 0 && r.plant != nil {
+		names = r.plant.plans
+	}
+	if len(names) == 0 {
 		return plansOf(r.calls, r.Seed, r.Plans), nil
 	}
-	plans := make([]Plan, len(r.Only))
-	for i, name := range r.Only {
+	plans := make([]Plan, len(names))
+	for i, name := range names {
 		var err error
 		if plans[i], err = ParsePlan(name); err != nil {
 			return nil, err
@@ -197,7 +209,7 @@ func (r *run) playAll(ctx context.Context, plans []Plan) error {
 	for _, l := range r.lanes {
 		group.Go(func() error {
 			for p := range next {
-				result, err := l.play(ctx, p, r.Manager, r.expected)
+				result, err := l.play(ctx, p, r.Manager, r.expected, r.plant)
 				if err != nil {
 					return fmt.Errorf("playing %s: %w", p, err)
 				}

@@ -62,12 +62,19 @@ func (t *trial) changeKube(w http.ResponseWriter, r *http.Request, about target)
 		t.pass(w, r, body)
 		return
 	}
+	query := r.URL.Query()
+	if t.bug.write != nil {
+		var pretend bool
+		if body, pretend = t.bug.write(call, about, body); pretend {
+			query.Set("dryRun", metav1.DryRunAll)
+		}
+	}
 	t.strikeAll(w, call, t.meet(call), func(lasting bool) (answer, error) {
 		ctx := r.Context()
 		if lasting {
 			ctx = context.WithoutCancel(ctx)
 		}
-		return t.forward(ctx, r, body)
+		return t.ask(ctx, r, query, r.URL.Path, body)
 	})
 }
 

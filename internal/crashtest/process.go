@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // process is one process of the manager, from its start to its SIGKILL.
@@ -48,6 +49,16 @@ func (p *process) kill() error {
 	return nil
 }
 
+// dump has the process tell what each of its goroutines does, and end.
+func (p *process) dump() {
+	// One that has ended has nothing to tell.
+	_ = p.cmd.Process.Signal(syscall.SIGQUIT)
+	select {
+	case <-p.ended:
+	case <-time.After(2 * time.Second):
+	}
+}
+
 // tail is the end of what was written to it.
 type tail struct {
 	mu   sync.Mutex
@@ -55,7 +66,7 @@ type tail struct {
 }
 
 // tailSize is how much of a log is kept.
-const tailSize = 64 << 10
+const tailSize = 256 << 10
 
 // Write keeps the end of the log.
 func (t *tail) Write(p []byte) (int, error) {

@@ -38,7 +38,14 @@ func (r *run) tellBroken(result Result) error {
 	for _, v := range result.Violations {
 		fmt.Fprintf(b, "  %s\n", strings.ReplaceAll(v, "\n", "\n    "))
 	}
-	fmt.Fprintf(b, "  again: make crashtest ARGS=\"--only '%s'\"\n  the managers' last words:\n", result.Plan)
+	fmt.Fprintf(b, "  again: make crashtest ARGS=\"--only '%s'\"\n", result.Plan)
+	if r.Verbose {
+		b.WriteString("  its calls:\n")
+		for _, c := range result.Calls {
+			fmt.Fprintf(b, "    %6.3fs manager %d: %s %s\n", c.At.Seconds(), c.Process, c, c.Fields)
+		}
+	}
+	b.WriteString("  the managers' last words:\n")
 	log := strings.Split(strings.TrimSpace(result.Log), "\n")
 	for _, line := range log[max(0, len(log)-logLines):] {
 		fmt.Fprintf(b, "    %s\n", line)

@@ -48,7 +48,9 @@ type trial struct {
 	namer   *namer
 	strikes strikes
 	windows windows
-	log     tail
+	// bug is what is planted; nothing by default.
+	bug bug
+	log tail
 
 	mu      sync.Mutex
 	manager *process
@@ -86,23 +88,30 @@ type Result struct {
 	Log string
 }
 
-// play plays the story by a plan. expected is the end that it must come to; empty
-// if that is not known yet. An error says that it could not be played.
-func (l *lane) play(ctx context.Context, plan Plan, command []string, expected string) (result Result, err error) {
+// play plays the story by a plan, with a bug if one is planted. expected is the end
+// that it must come to; empty if that is not known yet. An error says that it could
+// not be played.
+func (l *lane) play(ctx context.Context, plan Plan, command []string, expected string, planted *plant) (result Result, err error) {
+	if planted == nil {
+		planted = &plant{}
+	}
 	t := &trial{
 		lane: l, plan: plan, command: append(slices.Clone(command), managerFlags...), namer: newNamer(),
-		strikes: strikes{left: slices.Clone(plan)}, began: time.Now(), aws: newAWS(nil),
+		strikes: strikes{left: slices.Clone(plan)}, began: time.Now(), aws: newAWS(planted.delays),
 		checker: checker.New(checker.Options{
 			ClusterID: string(l.plane.ClusterUID()), Settle: 300 * time.Millisecond, Overlap: time.Second, OwnerGrace: 4 * time.Second,
 		}),
 	}
 	t.wrote = t.began
-	t.seen = observe(l.api, t.aws, t.checker)
+	if planted.begin != nil {
+		t.bug = planted.begin(t)
+	}
+	t.seen = observe(l.api, t.observe, t.checker)
 	l.current.Store(t)
 	t.startManager()
 	result = Result{Plan: plan}
 	result.State, result.Converged, err = t.run(ctx, expected)
-	t.end()
+	t.end(!result.Converged)
 	l.current.Store(nil)
 	l.calls.Wait()
 	t.aws.Close()
@@ -207,6 +216,22 @@ func (t *trial) settle(ctx context.Context, expected string) (state string, ok b
 	return state, false, nil
 }
 
+// observe is what runs in AWS, in truth.
+func (t *trial) observe() awsemu.Observation {
+	o := t.aws.Observe()
+	if t.bug.see != nil {
+		o = t.bug.see(o)
+	}
+	return o
+}
+
+// process is the number of the manager that runs.
+func (t *trial) process() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.starts
+}
+
 // silence is for how long no manager has written anything.
 func (t *trial) silence() time.Duration {
 	t.mu.Lock()
@@ -243,7 +268,7 @@ func (t *trial) fail(format string, args ...any) {
 func (t *trial) meet(c Call) []Strike {
 	version := t.seen.latest()
 	t.mu.Lock()
-	c.Process = t.starts
+	c.Process, c.At = t.starts, time.Since(t.began)
 	t.calls = append(t.calls, c)
 	t.wrote = time.Now()
 	t.mu.Unlock()
@@ -343,11 +368,15 @@ func (t *trial) crash(c Call) {
 	t.start()
 }
 
-// end kills the manager for good.
-func (t *trial) end() {
+// end kills the manager for good; it is first asked what it does if the end wasn't
+// reached.
+func (t *trial) end(dump bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.over = true
+	if dump && t.manager != nil {
+		t.manager.dump()
+	}
 	for _, p := range append(t.rivals, t.manager) {
 		if p == nil {
 			continue

@@ -95,8 +95,8 @@ type observer struct {
 	changed chan struct{}
 }
 
-// observe follows a lane's objects and its AWS.
-func observe(api client.WithWatch, aws *awsemu.Server, c *checker.Checker) *observer {
+// observe follows a lane's objects and what runs in its AWS.
+func observe(api client.WithWatch, aws func() awsemu.Observation, c *checker.Checker) *observer {
 	ctx, cancel := context.WithCancel(context.Background())
 	o := &observer{
 		cancel: cancel, done: make(chan struct{}), launches: map[string][]string{},
@@ -113,7 +113,7 @@ func observe(api client.WithWatch, aws *awsemu.Server, c *checker.Checker) *obse
 	return o
 }
 
-func (o *observer) run(aws *awsemu.Server, c *checker.Checker, versions <-chan checker.Version, followed <-chan error) {
+func (o *observer) run(aws func() awsemu.Observation, c *checker.Checker, versions <-chan checker.Version, followed <-chan error) {
 	defer close(o.done)
 	ticker := time.NewTicker(lookInterval)
 	defer ticker.Stop()
@@ -138,7 +138,7 @@ func (o *observer) run(aws *awsemu.Server, c *checker.Checker, versions <-chan c
 			}
 		}
 		// What the versions say must have been so in the cloud before.
-		seen := aws.Observe()
+		seen := aws()
 		now := time.Now()
 		c.Cloud(now, translate(seen))
 		for _, v := range batch {

@@ -5,6 +5,7 @@ package crashtest
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"sync"
@@ -78,9 +79,15 @@ func (t *trial) watchKube(w http.ResponseWriter, r *http.Request, about target) 
 	w.WriteHeader(response.StatusCode)
 	out := &lineWriter{w: w, flush: http.NewResponseController(w)}
 	out.do(nil)
+	events := 0
+	_, _ = fmt.Fprintf(&t.log, "--- watch of %s begins ---\n", about.resource)
+	defer func() {
+		_, _ = fmt.Fprintf(&t.log, "--- watch of %s ends after %d events ---\n", about.resource, events)
+	}()
 	lines := make(chan []byte)
 	go readEvents(r, response.Body, lines)
 	for line := range lines {
+		events++
 		win := t.windows.on("", about.resource)
 		if win == nil || !about.ours() {
 			out.do(line)
