@@ -207,9 +207,21 @@ func addGone(body []byte, started map[string]map[string]any) []byte {
 	return changed
 }
 
+// step is the pace of an API server that answers the writes of hosts in step, so
+// that hosts of one decision are launched by one call.
+const step = 150 * time.Millisecond
+
+// inStep slows the writes down by which hosts get ready for their launch.
+func inStep(c Call, about target, body []byte) ([]byte, bool) {
+	if about.resource == instances && c.Ordinal == 1 && (about.subresource == "" || strings.HasSuffix(c.Name, "/status.phase")) {
+		time.Sleep(step - time.Duration(time.Now().UnixNano())%step)
+	}
+	return body, false
+}
+
 // splitBatches launches the hosts of a call that failed one by one.
 func splitBatches(t *trial) bug {
-	return bug{after: func(r *http.Request, c Call, body []byte, a answer, err error) {
+	return bug{write: inStep, after: func(r *http.Request, c Call, body []byte, a answer, err error) {
 		form, unreadable := url.ParseQuery(string(body))
 		if unreadable != nil || !strings.HasPrefix(c.Name, "aws:RunInstances") {
 			return

@@ -203,6 +203,9 @@ func (r *run) playAll(ctx context.Context, plans []Plan) error {
 			case <-ctx.Done():
 				return ctx.Err()
 			}
+			if r.found() {
+				return nil
+			}
 		}
 		return nil
 	})
@@ -223,6 +226,13 @@ func (r *run) playAll(ctx context.Context, plans []Plan) error {
 	err := group.Wait()
 	r.summary.Elapsed = time.Since(r.began)
 	return err
+}
+
+// found says whether a bug that was planted has been found.
+func (r *run) found() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.plant != nil && r.summary.Violations > 0
 }
 
 // take counts a result.

@@ -48,7 +48,7 @@ var plants = map[string]plant{
 		what: "the launch token is not persisted: a fresh manager uses another one",
 		plans: []string{
 			"lost@aws:RunInstances/1#1", "after@aws:RunInstances/1#1", "before@patch:instances/host-1/status.instanceID#1",
-			"lost@aws:RunInstances/2#1",
+			"lost@aws:RunInstances/1#2",
 		},
 		begin: forgetTokens,
 	},
@@ -72,7 +72,7 @@ var plants = map[string]plant{
 		what: "status is patched without comparing the version",
 		plans: []string{
 			"rival=1.5s@create:instances/host-1#1", "rival=1.5s@patch:instances/host-1/status.launch#1",
-			"rival=1s@patch:regions/us-east-1/status.decision#1", "stale=800ms@patch:instances/host-1/status.launch#1",
+			"rival=1s@patch:amis/stable/status.activeRevision#1", "stale=800ms@patch:instances/host-1/status.launch#1",
 			"hold=instances,800ms@patch:instances/host-1/status.launch#1",
 		},
 		begin: func(*trial) bug {
@@ -116,7 +116,7 @@ var plants = map[string]plant{
 		plans: []string{
 			"stale=1.5s@patch:instances/host-1/status.launch#1~after@aws:RunInstances/1#1",
 			"stale=1.5s@patch:instances/host-2/status.launch#1~lost@aws:RunInstances/1#2",
-			"stale=1.5s@patch:instances/host-4/status.launch#1~after@aws:RunInstances/2#1",
+			"stale=1.5s@patch:instances/host-4/status.launch#1~after@+2",
 		},
 		begin: func(t *trial) bug {
 			return bug{write: func(_ Call, about target, body []byte) ([]byte, bool) {

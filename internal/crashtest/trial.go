@@ -48,8 +48,10 @@ type trial struct {
 	namer   *namer
 	strikes strikes
 	windows windows
-	// bug is what is planted; nothing by default.
-	bug bug
+	// bug is what is planted; nothing by default. One who is hasty has seen enough
+	// once anything is wrong.
+	bug   bug
+	hasty bool
 	log tail
 
 	mu      sync.Mutex
@@ -104,7 +106,7 @@ func (l *lane) play(ctx context.Context, plan Plan, command []string, expected s
 	}
 	t.wrote = t.began
 	if planted.begin != nil {
-		t.bug = planted.begin(t)
+		t.bug, t.hasty = planted.begin(t), true
 	}
 	t.seen = observe(l.api, t.observe, t.checker)
 	l.current.Store(t)
@@ -146,6 +148,13 @@ func (t *trial) run(ctx context.Context, expected string) (state string, converg
 	return state, gone, err
 }
 
+// wrong says whether anything is wrong by now.
+func (t *trial) wrong() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.broken) > 0 || len(t.checker.Violations()) > 0 || len(t.seen.doubles()) > 0
+}
+
 // mark notes when a part was over.
 func (t *trial) mark(part string) {
 	t.milestone = append(t.milestone, fmt.Sprintf("%s %.2fs", part, time.Since(t.began).Seconds()))
@@ -159,6 +168,9 @@ func (t *trial) await(ctx context.Context, is func(v view) bool) (v view, ok boo
 		v, changed, err := t.seen.look()
 		if err != nil || is(v) {
 			return v, err == nil, err
+		}
+		if t.hasty && t.wrong() {
+			return v, false, nil
 		}
 		select {
 		case <-changed:
