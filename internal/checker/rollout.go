@@ -15,6 +15,10 @@ import (
 // leaving; a host that closes later than that does so for another reason.
 const rolloutWindow = 30 * time.Second
 
+// disturbedWindow is how long after the loss of a host another one of its release may
+// still close on what was known before it.
+const disturbedWindow = 5 * time.Second
+
 // roomKey is a release of a channel in a region.
 type roomKey struct{ region, ami, revision string }
 
@@ -23,6 +27,9 @@ type roomKey struct{ region, ami, revision string }
 type room struct {
 	free   map[string]int32 // by Instance
 	points []point
+	// disturbed is when a host of the release was last seen that was taken away or
+	// cut off: what closes then may have been too many with it.
+	disturbed time.Time
 }
 
 type point struct {
@@ -147,6 +154,9 @@ func (c *Checker) followRoom(now time.Time, revision uint64, h *host, free int32
 		r = &room{free: map[string]int32{}}
 		c.room[key] = r
 	}
+	if c.cloud.disturbed[h.instanceID] {
+		r.disturbed = now
+	}
 	before := r.total()
 	r.free[h.name] = free
 	if free == 0 {
@@ -161,7 +171,7 @@ func (c *Checker) followRoom(now time.Time, revision uint64, h *host, free int32
 	for len(r.points) > 2 && now.Sub(r.points[1].time) > rolloutWindow {
 		r.points = r.points[1:]
 	}
-	if before == 0 || after > 0 || claimed || c.cloud.disturbed[h.instanceID] {
+	if before == 0 || after > 0 || claimed || now.Sub(r.disturbed) < disturbedWindow {
 		return
 	}
 	c.judgeClosing(now, revision, h, before)

@@ -88,6 +88,21 @@ var rollouts = map[string]struct {
 		h.HostLost(old.Status.InstanceID)
 		h.remove(old)
 	}},
+	"in which a host goes that was too many with one that is lost": {nil, func(h *history) {
+		_, old := h.rollout()
+		other := h.host("other")
+		h.HostLost(old.Status.InstanceID)
+		h.remove(old)
+		h.remove(other)
+	}},
+	"in which a host goes long after another was lost": {[]string{checker.RuleRoom}, func(h *history) {
+		_, old := h.rollout()
+		other := h.host("other")
+		h.HostLost(old.Status.InstanceID)
+		h.remove(old)
+		h.pass(10 * time.Second)
+		h.remove(other)
+	}},
 	"in which the last host's agent is cut off": {nil, func(h *history) {
 		_, old := h.rollout()
 		h.HostDisturbed(old.Status.InstanceID)

@@ -65,7 +65,7 @@ var story = []chapter{{
 		return v.running("s1") && v.running("s2") && v.running("s3") && v.open(releases[0]) >= 3
 	},
 	act: func(ctx context.Context, t *trial, _ view) error {
-		return t.patch(ctx, theRegion(), `{"spec":{"capacity":{"desiredFreeMandelboxes":1}}}`)
+		return t.want(ctx, 1)
 	},
 }, {
 	what: "a host is drained, one session ends, one is deleted, one crashes as another comes, and a release is rolled out",
@@ -77,10 +77,10 @@ var story = []chapter{{
 		)
 	},
 }, {
-	what: "the release is out: two come to it, and the one before ends",
+	what: "the release is out: two come to it, the one before ends, and more room is wanted",
 	when: func(v view) bool { return v.active() == releases[1] && v.running("s4") },
 	act: func(ctx context.Context, t *trial, v view) error {
-		return errors.Join(t.createSession(ctx, "s5"), t.createSession(ctx, "s6"), t.exit(v, "s4", 0))
+		return errors.Join(t.createSession(ctx, "s5"), t.createSession(ctx, "s6"), t.exit(v, "s4", 0), t.want(ctx, 2))
 	},
 }, {
 	what: "one leaves who has only just come",
@@ -95,9 +95,11 @@ var story = []chapter{{
 		return t.aws.KillInstance("", regionName, id)
 	},
 }, {
-	what: "the last one comes",
+	what: "the last one comes, and less room is wanted",
 	when: func(v view) bool { return v.phase("s5") == v1alpha1.MandelboxFinished },
-	act:  func(ctx context.Context, t *trial, _ view) error { return t.createSession(ctx, lastSession) },
+	act: func(ctx context.Context, t *trial, _ view) error {
+		return errors.Join(t.want(ctx, 1), t.createSession(ctx, lastSession))
+	},
 }}
 
 // lastSession is who runs in the end.
@@ -145,6 +147,11 @@ func (v view) open(commit string) int {
 // patch changes an object as a person would, whatever version there is.
 func (t *trial) patch(ctx context.Context, o client.Object, patch string) error {
 	return t.lane.api.Patch(ctx, o, client.RawPatch("application/merge-patch+json", []byte(patch)))
+}
+
+// want has the Region keep so many slots free.
+func (t *trial) want(ctx context.Context, free int) error {
+	return t.patch(ctx, theRegion(), fmt.Sprintf(`{"spec":{"capacity":{"desiredFreeMandelboxes":%d}}}`, free))
 }
 
 // exit has a session's container end by itself.

@@ -52,7 +52,7 @@ type trial struct {
 	// once anything is wrong.
 	bug   bug
 	hasty bool
-	log tail
+	log   tail
 
 	mu      sync.Mutex
 	manager *process
