@@ -59,6 +59,17 @@ crashtest: controlplane ## Kill the manager at every write that it makes, and ch
 	@$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/mandelbox-operator .
 	@$(BIN)/mandelbox-operator crashtest $(ARGS)
 
+# Each measures for minutes, and wants the machine for itself.
+BENCHES := assign
+.PHONY: bench
+bench: $(addprefix bench-,$(BENCHES)) ## Run every benchmark, one after the other.
+
+.PHONY: $(addprefix bench-,$(BENCHES))
+bench-assign: ## Measure how fast sessions get their slots, beside bare clients' writes; ARGS="--only steady" runs a part.
+bench-%: controlplane
+	@$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/mandelbox-operator .
+	@$(BIN)/mandelbox-operator bench $* $(ARGS)
+
 .PHONY: run
 run: ## Run the manager against the cluster of the current kubeconfig; flags go in ARGS.
 	$(GO) run -ldflags '$(LDFLAGS)' . manager $(ARGS)

@@ -84,6 +84,8 @@ type Options struct {
 	Metrics prometheus.Registerer
 	// ProbeAddress serves /healthz and /readyz; "0" is off.
 	ProbeAddress string
+	// ProfileAddress serves net/http/pprof; empty is off.
+	ProfileAddress string
 	// Webhooks serves the admission webhooks; nil is off.
 	Webhooks *WebhookOptions
 	// Log is where the manager and its controllers write.
@@ -153,6 +155,7 @@ func managerOptions(o Options) ctrl.Options {
 		Client:                        client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
 		Controller:                    config.Controller{SkipNameValidation: ptr.To(true)},
 		HealthProbeBindAddress:        o.ProbeAddress,
+		PprofBindAddress:              o.ProfileAddress,
 		LeaderElection:                o.LeaderElection,
 		LeaderElectionID:              leaderElectionID,
 		LeaderElectionNamespace:       o.LeaderElectionNamespace,

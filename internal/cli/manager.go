@@ -43,9 +43,11 @@ type managerOptions struct {
 	webhooks           bool
 	webhookPort        int
 	webhookCertDir     string
+	webhookNames       []string
 	ownCertificates    bool
 	development        bool
 	verbosity          int8
+	profileAddress     string
 }
 
 func newManagerCommand() *cobra.Command {
@@ -78,8 +80,12 @@ credentials, endpoint and retries come from the AWS SDK's standard chain.`,
 	f.IntVar(&o.webhookPort, "webhook-port", 9443, "port that serves them")
 	f.StringVar(&o.webhookCertDir, "webhook-cert-dir", filepath.Join(os.TempDir(), "mandelbox-operator-webhook"), "folder of their certificate, tls.crt and tls.key")
 	f.BoolVar(&o.ownCertificates, "webhook-own-certificates", true, "make and rotate the certificate; false takes what is in the folder, e.g. cert-manager's")
+	f.StringSliceVar(&o.webhookNames, "webhook-extra-dns-names", nil, `further names that the certificate is for, e.g. "localhost" for a manager outside the cluster`)
 	f.BoolVar(&o.development, "development", false, "write logs for people instead of as JSON")
 	f.Int8VarP(&o.verbosity, "verbosity", "v", 0, "how much to log; 1 is for debugging")
+	f.StringVar(&o.profileAddress, "pprof-bind-address", "", "address that serves net/http/pprof to anybody; off by default")
+	// For the benchmarks: what it serves is not for everybody, and has no authentication.
+	cobra.CheckErr(f.MarkHidden("pprof-bind-address"))
 	return cmd
 }
 
@@ -102,12 +108,12 @@ func runManager(ctx context.Context, o managerOptions) error {
 		OrphanGrace: o.orphanGrace, OrphanInterval: o.orphanInterval, OrphansDryRun: o.orphansDryRun,
 		MandelboxesPerUser: o.mandelboxesPerUser, AllowDevClients: o.allowDevClients,
 		LeaderElection: o.leaderElect, LeaderElectionNamespace: o.namespace,
-		MetricsAddress: o.metricsAddress, ProbeAddress: o.probeAddress, Log: log,
+		MetricsAddress: o.metricsAddress, ProbeAddress: o.probeAddress, ProfileAddress: o.profileAddress, Log: log,
 	}
 	if o.webhooks {
 		options.Webhooks = &controllers.WebhookOptions{
 			Port: o.webhookPort, OwnCertificates: o.ownCertificates,
-			Certificates: webhook.CertOptions{Namespace: o.namespace, CertDir: o.webhookCertDir},
+			Certificates: webhook.CertOptions{Namespace: o.namespace, CertDir: o.webhookCertDir, ExtraDNSNames: o.webhookNames},
 		}
 	}
 	mgr, err := controllers.NewManager(ctx, restConfig, options)

@@ -63,6 +63,7 @@ user's session, a Mandelbox, onto one of them within a moment of being asked.`,
 		newDemoCommand(),
 		newSoakCommand(),
 		newCrashTestCommand(),
+		newBenchCommand(),
 		newAWSCommand(),
 		newVersionCommand(),
 	)

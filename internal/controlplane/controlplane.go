@@ -313,6 +313,9 @@ func (p *ControlPlane) AuditLogPath() string {
 // cluster.
 func (p *ControlPlane) ClusterUID() types.UID { return p.kubeSystem }
 
+// PIDs returns the process ids of etcd and kube-apiserver, by their names.
+func (p *ControlPlane) PIDs() map[string]int { return p.processes.pidsByName() }
+
 // Dir returns the folder that holds everything of this control plane until it
 // stops. A caller may keep its own short-lived files there.
 func (p *ControlPlane) Dir() string { return p.dir }

@@ -7,13 +7,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 )
+
+// pidSuffix ends the names of the files that hold process ids.
+const pidSuffix = ".pid"
 
 // launcherScript notes its process id, which the program then keeps, in the file
 // named by its first blank, and becomes the program in its second. envtest also
@@ -97,17 +102,20 @@ func (p *processes) end() error {
 	return nil
 }
 
-// pids returns the processes noted so far. One whose file is still being
-// written is left out.
-func (p *processes) pids() []int {
-	var pids []int
+// pids returns the processes noted so far.
+func (p *processes) pids() []int { return slices.Collect(maps.Values(p.pidsByName())) }
+
+// pidsByName returns the processes noted so far by their names. One whose file is
+// still being written is left out.
+func (p *processes) pidsByName() map[string]int {
+	pids := map[string]int{}
 	for _, file := range p.noted() {
 		content, err := os.ReadFile(file)
 		if err != nil {
 			continue
 		}
 		if pid, err := strconv.Atoi(strings.TrimSpace(string(content))); err == nil {
-			pids = append(pids, pid)
+			pids[strings.TrimSuffix(filepath.Base(file), pidSuffix)] = pid
 		}
 	}
 	return pids
@@ -124,7 +132,7 @@ func (p *processes) noted() []string {
 	return files
 }
 
-func (p *processes) pidFile(name string) string { return filepath.Join(p.dir, name+".pid") }
+func (p *processes) pidFile(name string) string { return filepath.Join(p.dir, name+pidSuffix) }
 
 // shellQuote returns s as one word of a POSIX shell.
 func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

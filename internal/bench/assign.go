@@ -1,0 +1,159 @@
+// Copyright The Mandelbox Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
+	"github.com/mandelbox/mandelbox-operator/internal/webhook"
+)
+
+// The parts of bench-assign.
+const (
+	partBacklog = "backlog"
+	partClosed  = "closed"
+	partSteady  = "steady"
+)
+
+var assignParts = []string{partBacklog, partClosed, partSteady}
+
+// benchAssign measures how fast sessions get their slots, part by part, each in a
+// world of its own.
+func benchAssign(ctx context.Context, r *run) error {
+	for _, part := range []struct {
+		name     string
+		sessions int
+		run      func(context.Context, *assignment) error
+	}{
+		{partBacklog, r.size(2000, 48), benchBacklog},
+		{partClosed, r.size(3000, 96), benchClosed},
+		{partSteady, steadyRate * r.size(60, 3), benchSteady},
+	} {
+		if !r.has(part.name) {
+			continue
+		}
+		r.say("%s: %d sessions", part.name, part.sessions)
+		if err := r.assign(ctx, part.name, part.sessions, part.run); err != nil {
+			return fmt.Errorf("%s: %w", part.name, err)
+		}
+	}
+	return nil
+}
+
+// assignment is one part of bench-assign.
+type assignment struct {
+	*world
+	part     string
+	sessions int
+	manager  *process
+	hosts    []v1alpha1.Instance
+	watch    *sessionWatch
+}
+
+// assign runs a part in a world with a fleet that has room for its sessions.
+func (r *run) assign(ctx context.Context, part string, sessions int, f func(context.Context, *assignment) error) (err error) {
+	// A status is written past the webhooks, and the backlog is made of sessions in
+	// disabled regions, which they would refuse.
+	w, err := newWorld(ctx, r, worldOptions{webhooks: part != partBacklog})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.stop()) }()
+	a := &assignment{world: w, part: part, sessions: sessions}
+	if a.manager, a.hosts, err = w.warmFleet(ctx, hostsFor(sessions)); err != nil {
+		return err
+	}
+	if err := w.aws.limit(ctx, true); err != nil {
+		return err
+	}
+	r.say("%s: %d hosts are Active", part, len(a.hosts))
+	if a.watch, err = watchSessions(ctx, w.plane.Config(), nil); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, a.watch.stop()) }()
+	return f(ctx, a)
+}
+
+// window is a stretch of time in which something was measured.
+type window struct {
+	begin, end time.Time
+	mark       int64
+	used       map[string]usage
+}
+
+// open begins a window.
+func (a *assignment) open() (window, error) {
+	mark, err := a.audit.mark()
+	if err != nil {
+		return window{}, err
+	}
+	used, err := a.usages()
+	return window{begin: time.Now(), mark: mark, used: used}, err
+}
+
+// close ends a window at that time, and says what used the processors.
+func (a *assignment) close(w *window, who string, end time.Time) error {
+	w.end = end
+	used, err := a.usages()
+	if err != nil {
+		return err
+	}
+	for name, before := range w.used {
+		after := used[name]
+		after.cpu -= before.cpu
+		used[name] = after
+	}
+	w.used = used
+	a.say("%s: %s took %.2fs; processor time: %s", a.part, who, w.end.Sub(w.begin).Seconds(), describeUsage(used))
+	return nil
+}
+
+// writes are those of a user that were answered within a window and carried out;
+// conflicts counts those that met a newer version.
+func (a *assignment) writes(w window, user string) (done []auditWrite, conflicts int, err error) {
+	all, err := a.audit.since(w.mark, user)
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, write := range all {
+		switch {
+		case write.Answered.Before(w.begin) || write.Answered.After(w.end):
+		case write.done():
+			done = append(done, write)
+		default:
+			conflicts++
+		}
+	}
+	return done, conflicts, nil
+}
+
+// standBy ends the manager that leads and starts one that doesn't: it serves the
+// same webhooks and has the same watches, and writes nothing.
+func (a *assignment) standBy(ctx context.Context) error {
+	if err := a.stopManager(a.manager); err != nil {
+		return err
+	}
+	lease := &coordinationv1.Lease{}
+	key := client.ObjectKey{Namespace: webhook.DefaultNamespace, Name: "mandelbox-operator"}
+	if err := a.people.Get(ctx, key, lease); err != nil {
+		return fmt.Errorf("reading the manager's lease: %w", err)
+	}
+	lease.Spec.HolderIdentity, lease.Spec.LeaseDurationSeconds = ptr.To("nobody"), ptr.To[int32](24*3600)
+	lease.Spec.RenewTime = ptr.To(metav1.NowMicro())
+	if err := a.people.Update(ctx, lease); err != nil {
+		return fmt.Errorf("taking the manager's lease: %w", err)
+	}
+	var err error
+	a.manager, err = a.startManager(ctx)
+	return err
+}
