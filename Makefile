@@ -59,14 +59,16 @@ crashtest: controlplane ## Kill the manager at every write that it makes, and ch
 	@$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/mandelbox-operator .
 	@$(BIN)/mandelbox-operator crashtest $(ARGS)
 
-# Each measures for minutes, and wants the machine for itself.
-BENCHES := assign
-.PHONY: bench
-bench: $(addprefix bench-,$(BENCHES)) ## Run every benchmark, one after the other.
+BENCHES := bench-assign bench-launch bench-idle bench-scale bench-failover
 
-.PHONY: $(addprefix bench-,$(BENCHES))
+.PHONY: bench $(BENCHES)
+bench: $(BENCHES) ## Run every benchmark, one after the other: half an hour in which the machine should do nothing else.
 bench-assign: ## Measure how fast sessions get their slots, beside bare clients' writes; ARGS="--only steady" runs a part.
-bench-%: controlplane
+bench-launch: ## Measure what a thousand hosts at once cost, and how soon they are Active.
+bench-idle: ## Measure what a fleet costs in which nothing happens.
+bench-scale: ## Measure what changes as the fleet grows.
+bench-failover: ## Measure how long nothing is assigned when the leader ends, and after a cold start.
+$(BENCHES): bench-%: controlplane
 	@$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/mandelbox-operator .
 	@$(BIN)/mandelbox-operator bench $* $(ARGS)
 

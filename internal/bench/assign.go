@@ -118,23 +118,36 @@ func (a *assignment) close(w *window, who string, end time.Time) error {
 	return nil
 }
 
-// writes are those of a user that were answered within a window and carried out;
-// conflicts counts those that met a newer version.
-func (a *assignment) writes(w window, user string) (done []auditWrite, conflicts int, err error) {
-	all, err := a.audit.since(w.mark, user)
-	if err != nil {
-		return nil, 0, err
-	}
-	for _, write := range all {
-		switch {
-		case write.Answered.Before(w.begin) || write.Answered.After(w.end):
-		case write.done():
-			done = append(done, write)
-		default:
-			conflicts++
+// writes are those of the manager that came within a window and were carried out.
+func (a *assignment) writes(ctx context.Context, w window) (done []auditWrite, err error) {
+	// A write may be seen on a watch before the audit log has it.
+	conflicts := 0
+	err = a.await(ctx, time.Minute, "the audit log", func(context.Context) (bool, error) {
+		all, err := a.audit.since(w.mark, userManager)
+		if err != nil {
+			return false, err
 		}
+		done = nil
+		assigned := 0
+		conflicts = 0
+		for _, write := range all {
+			switch {
+			case write.Received.Before(w.begin) || write.Received.After(w.end):
+			case !write.done():
+				conflicts++
+			default:
+				done = append(done, write)
+				if write.assigns() {
+					assigned++
+				}
+			}
+		}
+		return assigned >= a.sessions, nil
+	})
+	if err == nil {
+		a.say("%s: %d writes (%s), of %d bytes on average; %d more met a newer version", a.part, len(done), describe(mix(done)), bodySize(done), conflicts)
 	}
-	return done, conflicts, nil
+	return done, err
 }
 
 // standBy ends the manager that leads and starts one that doesn't: it serves the

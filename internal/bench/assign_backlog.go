@@ -39,11 +39,10 @@ func benchBacklog(ctx context.Context, a *assignment) error {
 	if err != nil {
 		return err
 	}
-	writes, conflicts, err := a.writes(w, userManager)
+	writes, err := a.writes(ctx, w)
 	if err != nil {
 		return err
 	}
-	a.say("backlog: %d writes (%s), of %d bytes on average; %d conflicts", len(writes), describe(mix(writes)), bodySize(writes), conflicts)
 
 	if err := a.standBy(ctx); err != nil {
 		return err

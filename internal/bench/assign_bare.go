@@ -4,7 +4,6 @@
 package bench
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -49,9 +48,6 @@ type bareSession struct {
 	assign, after []*step
 }
 
-// assigns is what the write that assigns has in it, and no other.
-var assigns = []byte(`"instanceName":"`)
-
 // newBareSessions plans the writes, and copies the hosts.
 func (a *assignment) newBareSessions(ctx context.Context, hosts []v1alpha1.Instance, writes []auditWrite) (*bareSessions, error) {
 	p, err := newReplay(a.bare)
@@ -93,7 +89,7 @@ func (b *bareSessions) plan(w auditWrite) error {
 	switch {
 	case w.Object.Resource != "mandelboxes" || session == nil:
 		b.others = append(b.others, s)
-	case len(session.assign) > 0 && bytes.Contains(session.assign[len(session.assign)-1].write.Body, assigns):
+	case len(session.assign) > 0 && session.assign[len(session.assign)-1].write.assigns():
 		session.after = append(session.after, s)
 	default:
 		session.assign = append(session.assign, s)

@@ -40,11 +40,10 @@ func benchClosed(ctx context.Context, a *assignment) error {
 	if err := stopProfile(); err != nil {
 		return err
 	}
-	writes, conflicts, err := a.writes(w, userManager)
+	writes, err := a.writes(ctx, w)
 	if err != nil {
 		return err
 	}
-	a.say("closed: %d writes (%s), of %d bytes on average; %d conflicts", len(writes), describe(mix(writes)), bodySize(writes), conflicts)
 	perSession, err := a.writesPerSession(ctx, w)
 	if err != nil {
 		return err

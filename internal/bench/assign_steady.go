@@ -31,10 +31,7 @@ func benchSteady(ctx context.Context, a *assignment) error {
 	stopProfile := a.profile(ctx, "steady")
 	w, samples, err := a.steadily(ctx, "the manager", func(ctx context.Context, i int) (types.NamespacedName, error) {
 		m := a.session("s", i)
-		if err := a.people.Create(ctx, m); err != nil {
-			return types.NamespacedName{}, fmt.Errorf("creating session %d: %w", i, err)
-		}
-		return keyOf(m), nil
+		return keyOf(m), a.people.Create(ctx, m)
 	})
 	if err != nil {
 		return err
@@ -42,11 +39,10 @@ func benchSteady(ctx context.Context, a *assignment) error {
 	if err := stopProfile(); err != nil {
 		return err
 	}
-	writes, conflicts, err := a.writes(w, userManager)
+	writes, err := a.writes(ctx, w)
 	if err != nil {
 		return err
 	}
-	a.say("steady: %d writes (%s), of %d bytes on average; %d conflicts", len(writes), describe(mix(writes)), bodySize(writes), conflicts)
 	if err := a.standBy(ctx); err != nil {
 		return err
 	}
@@ -107,35 +103,41 @@ func (a *assignment) bareSteady(ctx context.Context, hosts []v1alpha1.Instance, 
 	return samples, err
 }
 
-// steadily creates sessions at the rate, and measures from each creation's answer
-// until the session is seen assigned.
+// steadily is what is measured, with a manager or with bare clients.
 func (a *assignment) steadily(ctx context.Context, who string, create func(ctx context.Context, i int) (types.NamespacedName, error)) (window, latencies, error) {
 	w, err := a.open()
 	if err != nil {
 		return w, nil, err
 	}
-	samples := make([]time.Duration, a.sessions)
+	samples, err := steadily(ctx, a.watch, steadyRate, a.sessions, create)
+	if err != nil {
+		return w, nil, err
+	}
+	return w, samples, a.close(&w, who, time.Now())
+}
+
+// steadily creates sessions at the rate, and measures from each creation's answer
+// until the session is seen assigned.
+func steadily(ctx context.Context, watch *sessionWatch, rate, sessions int, create func(ctx context.Context, i int) (types.NamespacedName, error)) (latencies, error) {
+	samples := make([]time.Duration, sessions)
 	begin := time.Now()
-	err = inParallel(ctx, a.sessions, a.sessions, func(ctx context.Context, i int) error {
+	err := inParallel(ctx, sessions, sessions, func(ctx context.Context, i int) error {
 		select {
-		case <-time.After(time.Until(begin.Add(time.Duration(i) * time.Second / steadyRate))):
+		case <-time.After(time.Until(begin.Add(time.Duration(i) * time.Second / time.Duration(rate)))):
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 		key, err := create(ctx, i)
 		if err != nil {
-			return err
+			return fmt.Errorf("creating session %d: %w", i, err)
 		}
 		answered := time.Now()
-		at, err := a.watch.awaitAssigned(ctx, key)
+		at, err := watch.awaitAssigned(ctx, key)
 		// It may be seen assigned before its creation is answered.
 		samples[i] = max(0, at.Sub(answered))
 		return err
 	})
-	if err != nil {
-		return w, nil, err
-	}
-	return w, newLatencies(samples), a.close(&w, who, time.Now())
+	return newLatencies(samples), err
 }
 
 func (a *assignment) reportSteady(samples, bareSamples latencies) {

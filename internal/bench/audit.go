@@ -59,6 +59,11 @@ type auditWrite struct {
 // done says whether the write was carried out.
 func (w auditWrite) done() bool { return w.Status.Code >= 200 && w.Status.Code < 300 }
 
+// assigns says whether it is the write that gives a session its slot.
+func (w auditWrite) assigns() bool {
+	return w.Object.Resource == "mandelboxes" && bytes.Contains(w.Body, []byte(`"instanceName":"`))
+}
+
 // kind names what sort of write it is, e.g. "patch mandelboxes/status".
 func (w auditWrite) kind() string {
 	resource := w.Object.Resource

@@ -19,6 +19,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/go-logr/logr"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 )
 
 // Options say how a benchmark is run. Out is required.
@@ -52,6 +55,10 @@ type benchmark struct {
 func benchmarks() []benchmark {
 	return []benchmark{
 		{"assign", "how fast waiting sessions get their slots", assignParts, benchAssign},
+		{"launch", "what a thousand hosts at once cost, and how soon they are Active", nil, benchLaunch},
+		{"idle", "what a fleet costs in which nothing happens", nil, benchIdle},
+		{"scale", "what changes as the fleet grows", nil, benchScale},
+		{"failover", "how long nothing is assigned when the leader ends", nil, benchFailover},
 	}
 }
 
@@ -105,6 +112,8 @@ func Run(ctx context.Context, name string, o Options) (err error) {
 		}()
 		r.log = file
 	}
+	// What client-go has to say of this process's own watches is nobody's concern.
+	log.SetLogger(logr.Discard())
 	r.result.set("bench", "%s", name)
 	if err := all[at].run(ctx, r); err != nil {
 		return fmt.Errorf("benchmark %s: %w", name, err)

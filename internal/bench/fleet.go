@@ -47,7 +47,7 @@ func (w *world) createFleet(ctx context.Context, hostsPerRegion int) error {
 			},
 		},
 	}
-	for _, name := range regionNames {
+	for _, name := range w.regions {
 		if err := w.createRegion(ctx, name, hostsPerRegion); err != nil {
 			return err
 		}
@@ -93,6 +93,22 @@ func (w *world) createRegion(ctx context.Context, name string, hosts int) error 
 	return nil
 }
 
+// awaitOffer waits until the channel is offered in every region.
+func (w *world) awaitOffer(ctx context.Context) error {
+	channel := &v1alpha1.AMI{}
+	return w.await(ctx, time.Minute, "the channel to be offered", func(ctx context.Context) (bool, error) {
+		if err := w.people.Get(ctx, client.ObjectKey{Name: channelName}, channel); err != nil {
+			return false, err
+		}
+		for _, name := range w.regions {
+			if channel.ActiveRow(name) == nil {
+				return false, nil
+			}
+		}
+		return true, nil
+	})
+}
+
 // awaitHosts waits until that many hosts are Active, and returns them.
 func (w *world) awaitHosts(ctx context.Context, m *process, hosts int) ([]v1alpha1.Instance, error) {
 	var list v1alpha1.InstanceList
@@ -124,7 +140,7 @@ func (w *world) warmFleet(ctx context.Context, hostsPerRegion int, flags ...stri
 	if err := w.createFleet(ctx, hostsPerRegion); err != nil {
 		return nil, nil, err
 	}
-	hosts, err := w.awaitHosts(ctx, m, hostsPerRegion*len(regionNames))
+	hosts, err := w.awaitHosts(ctx, m, hostsPerRegion*len(w.regions))
 	return m, hosts, err
 }
 
@@ -156,6 +172,18 @@ func (w *world) enable(ctx context.Context, enabled bool) error {
 func hostsFor(sessions int) int {
 	perRegion := (sessions + len(regionNames) - 1) / len(regionNames)
 	return (perRegion + slotsPerHost - 1) / slotsPerHost
+}
+
+// resize has each region keep that many hosts and no more.
+func (w *world) resize(ctx context.Context, hostsPerRegion int) error {
+	patch := client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"spec":{"capacity":{"minInstances":%[1]d,"maxInstances":%[1]d}}}`, hostsPerRegion))
+	for _, name := range w.regions {
+		region := &v1alpha1.Region{ObjectMeta: metav1.ObjectMeta{Name: name}}
+		if err := w.people.Patch(ctx, region, patch); err != nil {
+			return fmt.Errorf("resizing Region %s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 // inParallel calls f for 0 to n-1, by that many workers, in order.

@@ -12,6 +12,9 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/rest"
 )
 
 // profileSeconds is how long a processor profile is taken.
@@ -31,29 +34,37 @@ func (w *world) profileAddress(ctx context.Context) (string, error) {
 	return fmt.Sprintf("127.0.0.1:%d", port), nil
 }
 
-// profile takes a processor profile of the newest manager from now on, if profiles
-// are asked for. The function it returns waits for its end.
+// profile takes processor profiles of the newest manager and of the API server from
+// now on, if profiles are asked for. The function it returns waits for their end.
 func (w *world) profile(ctx context.Context, name string) func() error {
 	if w.profilePort == 0 {
 		return func() error { return nil }
 	}
-	taken := make(chan error, 1)
-	go func() {
-		url := fmt.Sprintf("http://127.0.0.1:%d/debug/pprof/profile?seconds=%d", w.profilePort, profileSeconds)
-		taken <- download(ctx, url, filepath.Join(w.Profiles, fmt.Sprintf("%s-%s.pprof", w.name, name)))
-	}()
-	return func() error { return <-taken }
+	file := func(of string) string {
+		return filepath.Join(w.Profiles, fmt.Sprintf("%s-%s-%s.pprof", w.name, name, of))
+	}
+	config := w.plane.Config()
+	apiServer, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return func() error { return fmt.Errorf("making a client for profiles: %w", err) }
+	}
+	var taken errgroup.Group
+	taken.Go(func() error {
+		return download(ctx, http.DefaultClient, fmt.Sprintf("http://127.0.0.1:%d", w.profilePort), file("manager"))
+	})
+	taken.Go(func() error { return download(ctx, apiServer, config.Host, file("apiserver")) })
+	return taken.Wait
 }
 
-// download writes what a URL serves to a file.
-func download(ctx context.Context, url, path string) (err error) {
+// download writes the profile that a server serves to a file.
+func download(ctx context.Context, client *http.Client, server, path string) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*profileSeconds*time.Second)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("%s/debug/pprof/profile?seconds=%d", server, profileSeconds), nil)
 	if err != nil {
 		return fmt.Errorf("asking for a profile: %w", err)
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := client.Do(request)
 	if err != nil {
 		return fmt.Errorf("asking for a profile: %w", err)
 	}

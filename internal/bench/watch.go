@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,6 +32,10 @@ type sessionWatch struct {
 	assigned int
 	running  int
 	waiting  int
+	// synced says that what was there from the start has been seen, and moments are
+	// when sessions were seen assigned since.
+	synced  bool
+	moments []time.Time
 	// onAdd is told of each session that is new.
 	onAdd func(*v1alpha1.Mandelbox)
 }
@@ -75,6 +80,9 @@ func watchSessions(ctx context.Context, config *rest.Config, onAdd func(*v1alpha
 	if !toolscache.WaitForCacheSync(ctx.Done(), registration.HasSynced) {
 		return nil, errors.Join(ctx.Err(), w.stop())
 	}
+	w.mu.Lock()
+	w.synced = true
+	w.mu.Unlock()
 	return w, nil
 }
 
@@ -102,6 +110,9 @@ func (w *sessionWatch) see(m *v1alpha1.Mandelbox) {
 	if m.Committed() && s.assignedAt.IsZero() {
 		s.assignedAt = now
 		w.assigned++
+		if w.synced {
+			w.moments = append(w.moments, now)
+		}
 		close(s.assigned)
 	}
 	if m.Status.Phase == v1alpha1.MandelboxRunning && s.runningAt.IsZero() {
@@ -131,6 +142,21 @@ func (w *sessionWatch) awaitAssigned(ctx context.Context, key types.NamespacedNa
 	case <-time.After(fiveMinutes):
 		return time.Time{}, fmt.Errorf("session %s was not assigned within %s", key, fiveMinutes)
 	}
+}
+
+// around are the last assignment before a moment and the first after it; zero where
+// there is none.
+func (w *sessionWatch) around(moment time.Time) (before, after time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	at, _ := slices.BinarySearchFunc(w.moments, moment, time.Time.Compare)
+	if at > 0 {
+		before = w.moments[at-1]
+	}
+	if at < len(w.moments) {
+		after = w.moments[at]
+	}
+	return before, after
 }
 
 // counts are how many sessions were ever seen waiting, assigned and running.

@@ -46,6 +46,8 @@ var tenants = []string{"tenant-a", "tenant-b", "tenant-c", "tenant-d"}
 type worldOptions struct {
 	// webhooks has the API server ask the manager before it takes an object.
 	webhooks bool
+	// regions are the names of the fleet's regions; all by default.
+	regions []string
 	// delays are those of the local AWS, by their names in its admin API.
 	delays map[string]string
 }
@@ -71,6 +73,9 @@ type world struct {
 
 // newWorld starts a control plane and a local AWS. No manager runs yet.
 func newWorld(ctx context.Context, r *run, o worldOptions) (_ *world, err error) {
+	if len(o.regions) == 0 {
+		o.regions = regionNames
+	}
 	w := &world{run: r, worldOptions: o}
 	defer func() {
 		if err != nil {
@@ -242,7 +247,7 @@ func (w *world) session(prefix string, i int) *v1alpha1.Mandelbox {
 		ObjectMeta: metav1.ObjectMeta{Namespace: tenants[i%len(tenants)], Name: name},
 		Spec: v1alpha1.MandelboxSpec{
 			UserID: fmt.Sprintf("google-oauth2|%s%015d", prefix, i), SessionID: name,
-			Regions: []string{regionNames[i%len(regionNames)]}, ClientCommitHash: commitHash,
+			Regions: []string{w.regions[i%len(w.regions)]}, ClientCommitHash: commitHash,
 		},
 	}
 }
