@@ -34,6 +34,9 @@ const (
 	// gatherHosts is how long changes of hosts are gathered before their channel
 	// counts them: a burst of sessions changes many hosts at once.
 	gatherHosts = 200 * time.Millisecond
+	// gatherClaims is the same for what only takes or frees slots, which under load
+	// every host does several times a second.
+	gatherClaims = time.Second
 )
 
 // queue is the controller's queue.
@@ -99,33 +102,43 @@ func (r *Reconciler) younger(_ context.Context, o client.Object) []reconcile.Req
 // gathered asks for a reconcile of a host's channel after a short while, so that
 // many changes at once are one reconcile.
 func gathered() handler.EventHandler {
-	add := func(o client.Object, q queue) {
+	add := func(o client.Object, q queue, during time.Duration) {
 		name := o.(*v1alpha1.Instance).Spec.AMIName
-		q.AddAfter(reconcile.Request{NamespacedName: types.NamespacedName{Name: name}}, gatherHosts)
+		q.AddAfter(reconcile.Request{NamespacedName: types.NamespacedName{Name: name}}, during)
 	}
 	return handler.Funcs{
-		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) { add(e.Object, q) },
-		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q queue) { add(e.ObjectNew, q) },
-		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q queue) { add(e.Object, q) },
+		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) { add(e.Object, q, gatherHosts) },
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q queue) {
+			old, now := roomOf(e.ObjectOld), roomOf(e.ObjectNew)
+			if now.claims = old.claims; old == now {
+				add(e.ObjectNew, q, gatherClaims)
+				return
+			}
+			add(e.ObjectNew, q, gatherHosts)
+		},
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q queue) { add(e.Object, q, gatherHosts) },
+	}
+}
+
+// hostRoom is a host's phase and its free slots.
+type hostRoom struct {
+	phase         v1alpha1.InstancePhase
+	slots, claims int32
+	leaving       bool
+}
+
+func roomOf(o client.Object) hostRoom {
+	host := o.(*v1alpha1.Instance)
+	return hostRoom{
+		phase: host.Status.Phase, slots: host.Slots(),
+		claims: int32(len(host.Status.Claims)), leaving: host.Leaving(),
 	}
 }
 
 // hostCounts lets through what changes a host's phase or its free slots.
 func hostCounts() predicate.Predicate {
-	type facts struct {
-		phase         v1alpha1.InstancePhase
-		slots, claims int32
-		leaving       bool
-	}
-	of := func(o client.Object) facts {
-		host := o.(*v1alpha1.Instance)
-		return facts{
-			phase: host.Status.Phase, slots: host.Slots(),
-			claims: int32(len(host.Status.Claims)), leaving: host.Leaving(),
-		}
-	}
 	return predicate.Funcs{
-		UpdateFunc: func(e event.UpdateEvent) bool { return of(e.ObjectOld) != of(e.ObjectNew) },
+		UpdateFunc: func(e event.UpdateEvent) bool { return roomOf(e.ObjectOld) != roomOf(e.ObjectNew) },
 	}
 }
 

@@ -51,6 +51,9 @@ type Assigner struct {
 	// Counts are told of reservations that lost; nil for none.
 	Counts *metrics.Counts
 
+	// written is shared with the Reconciler.
+	written written
+
 	fleet *placement.Fleet
 	wake  chan struct{}
 
@@ -435,11 +438,13 @@ func (a *Assigner) atLimit(ctx context.Context, m *v1alpha1.Mandelbox) (string, 
 	return fmt.Sprintf("user %q holds %d Mandelboxes in namespace %s, and may hold %d", m.Spec.UserID, holds, m.Namespace, limit), nil
 }
 
-// newer says whether version a of an object is at least as new as b. Resource
-// versions of one object can be compared as numbers.
+// newer says whether version a of an object is at least as new as b.
+func newer(a, b client.Object) bool { return atLeast(a.GetResourceVersion(), b.GetResourceVersion()) }
+
+// atLeast says whether one resource version of an object is another or came after
+// it: those of one object can be compared as numbers.
 // See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions.
-func newer(a, b client.Object) bool {
-	x, y := a.GetResourceVersion(), b.GetResourceVersion()
+func atLeast(x, y string) bool {
 	if len(x) != len(y) {
 		return len(x) > len(y)
 	}

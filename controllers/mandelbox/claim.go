@@ -113,5 +113,9 @@ func (a *Assigner) commit(ctx context.Context, i *v1alpha1.Instance, c pendingCl
 func (a *Assigner) commitOn(ctx context.Context, i *v1alpha1.Instance, m *v1alpha1.Mandelbox, claim v1alpha1.Claim) error {
 	after := m.DeepCopy()
 	setAssigned(after, i, claim, metav1.NewTime(a.Clock.Now()))
-	return status.Patch(ctx, a.Client, m, after, true)
+	if err := status.Patch(ctx, a.Client, m, after, true); err != nil {
+		return err
+	}
+	a.written.note(after)
+	return nil
 }

@@ -142,12 +142,16 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 			// One that never had a slot has no finalizer, and is gone at once. It leaves
 			// the queue here, after whatever reconcile may have offered it last.
 			r.Assigner.Withdraw(req.NamespacedName)
+			r.Assigner.written.forget(req.NamespacedName)
 			return ctrl.Result{}, r.stopLeft(ctx, req.NamespacedName, "")
 		}
 		return ctrl.Result{}, fmt.Errorf("reading the Mandelbox: %w", err)
 	}
 	if err := r.stopLeft(ctx, req.NamespacedName, m.UID); err != nil {
 		return ctrl.Result{}, err
+	}
+	if r.Assigner.written.ahead(m) {
+		return ctrl.Result{}, nil
 	}
 	s := &scope{before: m, mandelbox: m.DeepCopy(), now: r.Clock.Now()}
 	err := r.advance(ctx, s)
@@ -205,6 +209,7 @@ func (r *Reconciler) save(ctx context.Context, s *scope) error {
 	if err := status.Patch(ctx, r.Client, s.before, s.mandelbox, true); err != nil {
 		return client.IgnoreNotFound(err)
 	}
+	r.Assigner.written.note(s.mandelbox)
 	r.tell(s)
 	return nil
 }

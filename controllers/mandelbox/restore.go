@@ -126,6 +126,7 @@ func (r *Reconciler) recommit(ctx context.Context, s *scope, i *v1alpha1.Instanc
 	if err := status.Patch(ctx, r.Client, s.before, after, true); err != nil {
 		return client.IgnoreNotFound(err)
 	}
+	r.Assigner.written.note(after)
 	s.gone = true // The rest is for the version with the assignment.
 	return nil
 }

@@ -189,6 +189,7 @@ func (r *Reconciler) patchFinalizer(ctx context.Context, s *scope, change func(c
 		}
 		return fmt.Errorf("writing the finalizer: %w", err)
 	}
+	r.Assigner.written.note(after)
 	// What the steps have changed so far is the status alone.
 	next := after.DeepCopy()
 	s.mandelbox.Status.DeepCopyInto(&next.Status)

@@ -33,6 +33,10 @@ const (
 	// gatherHosts is how long changes of hosts are gathered before their Region
 	// counts them: a burst of sessions changes many hosts at once.
 	gatherHosts = 200 * time.Millisecond
+	// gatherClaims is the same for what only takes or frees slots, which under load is
+	// every host several times a second. Hosts take a minute to boot, so that they can
+	// be asked for a second later.
+	gatherClaims = time.Second
 )
 
 // SetupWithManager registers the controller. The manager's cache must have the
@@ -68,37 +72,47 @@ func regionOfHost(o client.Object) string { return o.(*v1alpha1.Instance).Spec.R
 // many changes at once are one reconcile.
 func gathered(name func(client.Object) string) handler.EventHandler {
 	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
-	add := func(o client.Object, q queue) {
-		q.AddAfter(reconcile.Request{NamespacedName: types.NamespacedName{Name: name(o)}}, gatherHosts)
+	add := func(o client.Object, q queue, during time.Duration) {
+		q.AddAfter(reconcile.Request{NamespacedName: types.NamespacedName{Name: name(o)}}, during)
 	}
 	return handler.Funcs{
-		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) { add(e.Object, q) },
-		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q queue) { add(e.ObjectNew, q) },
-		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q queue) { add(e.Object, q) },
+		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) { add(e.Object, q, gatherHosts) },
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q queue) {
+			old, now := censusOf(e.ObjectOld), censusOf(e.ObjectNew)
+			if now.claims = old.claims; old == now {
+				add(e.ObjectNew, q, gatherClaims)
+				return
+			}
+			add(e.ObjectNew, q, gatherHosts)
+		},
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q queue) { add(e.Object, q, gatherHosts) },
 	}
 }
 
-// hostCounts lets through what changes the census: where a host is in its life,
-// how much room it has, and how much of that is taken.
+// hostCensus is what the census goes by: where a host is in its life, how much room
+// it has, and how much of that is taken.
+type hostCensus struct {
+	phase                               v1alpha1.InstancePhase
+	slots, planned, claims              int32
+	draining, leaving, deleted, planSet bool
+}
+
+func censusOf(o client.Object) hostCensus {
+	host := o.(*v1alpha1.Instance)
+	c := hostCensus{
+		phase: host.Status.Phase, slots: host.Slots(), claims: int32(len(host.Status.Claims)),
+		draining: host.Draining(), leaving: host.Leaving(), deleted: !host.DeletionTimestamp.IsZero(),
+	}
+	if host.Status.PlannedCapacity != nil {
+		c.planned, c.planSet = *host.Status.PlannedCapacity, true
+	}
+	return c
+}
+
+// hostCounts lets through what changes the census.
 func hostCounts() predicate.Predicate {
-	type facts struct {
-		phase                               v1alpha1.InstancePhase
-		slots, planned, claims              int32
-		draining, leaving, deleted, planSet bool
-	}
-	of := func(o client.Object) facts {
-		host := o.(*v1alpha1.Instance)
-		f := facts{
-			phase: host.Status.Phase, slots: host.Slots(), claims: int32(len(host.Status.Claims)),
-			draining: host.Draining(), leaving: host.Leaving(), deleted: !host.DeletionTimestamp.IsZero(),
-		}
-		if host.Status.PlannedCapacity != nil {
-			f.planned, f.planSet = *host.Status.PlannedCapacity, true
-		}
-		return f
-	}
 	return predicate.Funcs{
-		UpdateFunc: func(e event.UpdateEvent) bool { return of(e.ObjectOld) != of(e.ObjectNew) },
+		UpdateFunc: func(e event.UpdateEvent) bool { return censusOf(e.ObjectOld) != censusOf(e.ObjectNew) },
 	}
 }
 

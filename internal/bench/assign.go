@@ -42,6 +42,9 @@ func benchAssign(ctx context.Context, r *run) error {
 		if !r.has(part.name) {
 			continue
 		}
+		if r.Sessions > 0 {
+			part.sessions = r.Sessions
+		}
 		r.say("%s: %d sessions", part.name, part.sessions)
 		if err := r.assign(ctx, part.name, part.sessions, part.run); err != nil {
 			return fmt.Errorf("%s: %w", part.name, err)
@@ -121,20 +124,19 @@ func (a *assignment) close(w *window, who string, end time.Time) error {
 // writes are those of the manager that came within a window and were carried out.
 func (a *assignment) writes(ctx context.Context, w window) (done []auditWrite, err error) {
 	// A write may be seen on a watch before the audit log has it.
-	conflicts := 0
+	var conflicts []auditWrite
 	err = a.await(ctx, time.Minute, "the audit log", func(context.Context) (bool, error) {
 		all, err := a.audit.since(w.mark, userManager)
 		if err != nil {
 			return false, err
 		}
-		done = nil
+		done, conflicts = nil, nil
 		assigned := 0
-		conflicts = 0
 		for _, write := range all {
 			switch {
 			case write.Received.Before(w.begin) || write.Received.After(w.end):
 			case !write.done():
-				conflicts++
+				conflicts = append(conflicts, write)
 			default:
 				done = append(done, write)
 				if write.assigns() {
@@ -145,7 +147,7 @@ func (a *assignment) writes(ctx context.Context, w window) (done []auditWrite, e
 		return assigned >= a.sessions, nil
 	})
 	if err == nil {
-		a.say("%s: %d writes (%s), of %d bytes on average; %d more met a newer version", a.part, len(done), describe(mix(done)), bodySize(done), conflicts)
+		a.say("%s: %d writes (%s), of %d bytes on average; %d more failed (%s)", a.part, len(done), describe(mix(done)), bodySize(done), len(conflicts), describe(mix(conflicts)))
 	}
 	return done, err
 }

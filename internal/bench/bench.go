@@ -35,6 +35,9 @@ type Options struct {
 	Profiles string
 	// Small runs at sizes that take seconds, to see that it works, not to measure.
 	Small bool
+	// Sessions is how many sessions each part of bench-assign has; as many as its row
+	// of the table says by default.
+	Sessions int
 	// Only picks parts of a benchmark that has several; all by default.
 	Only []string
 	// Program is the operator's binary; this program itself by default.

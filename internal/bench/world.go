@@ -117,9 +117,11 @@ func (w *world) startPlane(ctx context.Context) (err error) {
 	}
 	lasting, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	detach := context.AfterFunc(ctx, cancel)
-	w.plane, err = controlplane.Start(lasting, controlplane.Options{
-		CRDPaths: []string{filepath.Join(crds, "bases")}, AuditPolicy: []byte(auditPolicy),
-	})
+	options := controlplane.Options{CRDPaths: []string{filepath.Join(crds, "bases")}, AuditPolicy: []byte(auditPolicy)}
+	if w.Profiles != "" {
+		options.APIServerFlags = map[string][]string{"profiling": {"true"}}
+	}
+	w.plane, err = controlplane.Start(lasting, options)
 	if err != nil {
 		cancel()
 		return err
