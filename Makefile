@@ -27,7 +27,7 @@ GOLANGCI_LINT := $(BIN)/golangci-lint
 # The one that belongs to the Go tool, which need not be in the PATH.
 GOFMT = $(shell $(GO) env GOROOT)/bin/gofmt
 # Every module of this repository, by its folder.
-GO_MODULES := . hack/tools hack/tools/golangci-lint hack/controlplane
+GO_MODULES := . hack/tools hack/tools/golangci-lint hack/controlplane hack/plot
 
 .DEFAULT_GOAL := help
 # A recipe that fails leaves no half-written binary behind.
@@ -62,7 +62,7 @@ crashtest: controlplane ## Kill the manager at every write that it makes, and ch
 BENCHES := bench-assign bench-launch bench-idle bench-scale bench-failover
 
 .PHONY: bench $(BENCHES)
-bench: $(BENCHES) ## Run every benchmark, one after the other: half an hour in which the machine should do nothing else.
+bench: $(BENCHES) bench-plot ## Run every benchmark, one after the other: half an hour in which the machine should do nothing else.
 bench-assign: ## Measure how fast sessions get their slots, beside bare clients' writes; ARGS="--only steady" runs a part.
 bench-launch: ## Measure what a thousand hosts at once cost, and how soon they are Active.
 bench-idle: ## Measure what a fleet costs in which nothing happens.
@@ -70,7 +70,11 @@ bench-scale: ## Measure what changes as the fleet grows.
 bench-failover: ## Measure how long nothing is assigned when the leader ends, and after a cold start.
 $(BENCHES): bench-%: controlplane
 	@$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/mandelbox-operator .
-	@$(BIN)/mandelbox-operator bench $* $(ARGS)
+	@$(BIN)/mandelbox-operator bench $* --result $(BIN)/bench-$*.txt $(ARGS)
+
+.PHONY: bench-plot
+bench-plot: ## Draw docs/performance.svg from what the benchmarks measured last.
+	$(GO) -C hack/plot run . $(CURDIR)/docs/performance.svg $(BIN)/bench-*.txt
 
 .PHONY: run
 run: ## Run the manager against the cluster of the current kubeconfig; flags go in ARGS.

@@ -23,9 +23,10 @@ const (
 	partBacklog = "backlog"
 	partClosed  = "closed"
 	partSteady  = "steady"
+	partCurve   = "curve"
 )
 
-var assignParts = []string{partBacklog, partClosed, partSteady}
+var assignParts = []string{partBacklog, partClosed, partSteady, partCurve}
 
 // benchAssign measures how fast sessions get their slots, part by part, each in a
 // world of its own.
@@ -38,6 +39,7 @@ func benchAssign(ctx context.Context, r *run) error {
 		{partBacklog, r.size(2000, 48), benchBacklog},
 		{partClosed, r.size(3000, 96), benchClosed},
 		{partSteady, steadyRate * r.size(60, 3), benchSteady},
+		{partCurve, len(curveClients) * r.size(300, 12), benchCurve},
 	} {
 		if !r.has(part.name) {
 			continue

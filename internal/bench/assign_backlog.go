@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"time"
 
-	"sigs.k8s.io/controller-runtime/pkg/client"
-
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
 )
 
@@ -29,11 +27,12 @@ func benchBacklog(ctx context.Context, a *assignment) error {
 		return err
 	}
 	var sessions v1alpha1.MandelboxList
-	var hosts v1alpha1.InstanceList
-	for _, list := range []client.ObjectList{&sessions, &hosts} {
-		if err := a.people.List(ctx, list); err != nil {
-			return fmt.Errorf("keeping how it was before: %w", err)
-		}
+	if err := a.people.List(ctx, &sessions); err != nil {
+		return fmt.Errorf("listing Mandelboxes: %w", err)
+	}
+	hosts, err := a.listHosts(ctx)
+	if err != nil {
+		return err
 	}
 	w, err := a.drainQueue(ctx)
 	if err != nil {
@@ -47,7 +46,7 @@ func benchBacklog(ctx context.Context, a *assignment) error {
 	if err := a.standBy(ctx); err != nil {
 		return err
 	}
-	bare, err := a.bareBacklog(ctx, sessions.Items, hosts.Items, writes)
+	bare, err := a.bareBacklog(ctx, sessions.Items, hosts, writes)
 	if err != nil {
 		return err
 	}

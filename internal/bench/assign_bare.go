@@ -201,14 +201,5 @@ func (a *assignment) writesPerSession(ctx context.Context, w window) (float64, e
 	return float64(len(done)) / float64(a.sessions), nil
 }
 
-// keepHosts returns the hosts as they are.
-func (a *assignment) keepHosts(ctx context.Context) ([]v1alpha1.Instance, error) {
-	var hosts v1alpha1.InstanceList
-	if err := a.people.List(ctx, &hosts); err != nil {
-		return nil, fmt.Errorf("keeping how it was before: %w", err)
-	}
-	return hosts.Items, nil
-}
-
 // keyOf is the namespaced name of an object.
 func keyOf(o client.Object) types.NamespacedName { return client.ObjectKeyFromObject(o) }

@@ -22,18 +22,12 @@ const (
 // benchClosed has clients that each create a session, wait until they see it
 // assigned, and create the next.
 func benchClosed(ctx context.Context, a *assignment) error {
-	hosts, err := a.keepHosts(ctx)
+	hosts, err := a.listHosts(ctx)
 	if err != nil {
 		return err
 	}
 	stopProfile := a.profile(ctx, "closed")
-	w, samples, err := a.closedLoop(ctx, "the manager", func(ctx context.Context, i int) (types.NamespacedName, error) {
-		m := a.session("s", i)
-		if err := a.people.Create(ctx, m); err != nil {
-			return types.NamespacedName{}, fmt.Errorf("creating session %d: %w", i, err)
-		}
-		return keyOf(m), nil
-	})
+	w, samples, err := a.closedLoop(ctx, "the manager", clients, 0, a.sessions, a.createSession)
 	if err != nil {
 		return err
 	}
@@ -57,7 +51,7 @@ func benchClosed(ctx context.Context, a *assignment) error {
 		return err
 	}
 	b.startAfter(ctx)
-	bare, bareSamples, err := a.closedLoop(ctx, "bare clients", func(ctx context.Context, i int) (types.NamespacedName, error) {
+	bare, bareSamples, err := a.closedLoop(ctx, "bare clients", clients, 0, a.sessions, func(ctx context.Context, i int) (types.NamespacedName, error) {
 		m, err := b.createCopy(ctx, a.session("s", i))
 		if err != nil {
 			return types.NamespacedName{}, err
@@ -78,17 +72,26 @@ func benchClosed(ctx context.Context, a *assignment) error {
 	return nil
 }
 
-// closedLoop has the clients create sessions and see them assigned. It measures
-// from before the creation.
-func (a *assignment) closedLoop(ctx context.Context, who string, create func(ctx context.Context, i int) (types.NamespacedName, error)) (window, latencies, error) {
+// createSession creates the session of that number.
+func (a *assignment) createSession(ctx context.Context, i int) (types.NamespacedName, error) {
+	m := a.session("s", i)
+	if err := a.people.Create(ctx, m); err != nil {
+		return types.NamespacedName{}, fmt.Errorf("creating session %d: %w", i, err)
+	}
+	return keyOf(m), nil
+}
+
+// closedLoop has that many clients create the sessions of these numbers and see them
+// assigned. It measures from before the creation.
+func (a *assignment) closedLoop(ctx context.Context, who string, clients, from, to int, create func(ctx context.Context, i int) (types.NamespacedName, error)) (window, latencies, error) {
 	w, err := a.open()
 	if err != nil {
 		return w, nil, err
 	}
-	samples := make([]time.Duration, a.sessions)
-	err = inParallel(ctx, clients, a.sessions, func(ctx context.Context, i int) error {
+	samples := make([]time.Duration, to-from)
+	err = inParallel(ctx, clients, to-from, func(ctx context.Context, i int) error {
 		began := time.Now()
-		key, err := create(ctx, i)
+		key, err := create(ctx, from+i)
 		if err != nil {
 			return err
 		}

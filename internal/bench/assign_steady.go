@@ -24,15 +24,12 @@ const (
 
 // benchSteady has sessions come at a steady rate, whatever becomes of them.
 func benchSteady(ctx context.Context, a *assignment) error {
-	hosts, err := a.keepHosts(ctx)
+	hosts, err := a.listHosts(ctx)
 	if err != nil {
 		return err
 	}
 	stopProfile := a.profile(ctx, "steady")
-	w, samples, err := a.steadily(ctx, "the manager", func(ctx context.Context, i int) (types.NamespacedName, error) {
-		m := a.session("s", i)
-		return keyOf(m), a.people.Create(ctx, m)
-	})
+	w, samples, err := a.steadily(ctx, "the manager", a.createSession)
 	if err != nil {
 		return err
 	}
@@ -118,7 +115,7 @@ func (a *assignment) steadily(ctx context.Context, who string, create func(ctx c
 
 // steadily creates sessions at the rate, and measures from each creation's answer
 // until the session is seen assigned.
-func steadily(ctx context.Context, watch *sessionWatch, rate, sessions int, create func(ctx context.Context, i int) (types.NamespacedName, error)) (latencies, error) {
+func steadily(ctx context.Context, seen *sessionWatch, rate, sessions int, create func(ctx context.Context, i int) (types.NamespacedName, error)) (latencies, error) {
 	samples := make([]time.Duration, sessions)
 	begin := time.Now()
 	err := inParallel(ctx, sessions, sessions, func(ctx context.Context, i int) error {
@@ -129,10 +126,10 @@ func steadily(ctx context.Context, watch *sessionWatch, rate, sessions int, crea
 		}
 		key, err := create(ctx, i)
 		if err != nil {
-			return fmt.Errorf("creating session %d: %w", i, err)
+			return err
 		}
 		answered := time.Now()
-		at, err := watch.awaitAssigned(ctx, key)
+		at, err := seen.awaitAssigned(ctx, key)
 		// It may be seen assigned before its creation is answered.
 		samples[i] = max(0, at.Sub(answered))
 		return err

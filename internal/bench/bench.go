@@ -33,6 +33,8 @@ type Options struct {
 	// Profiles is a folder that processor profiles of the manager are written to;
 	// none by default.
 	Profiles string
+	// Result is a file that the result's line is written to; none by default.
+	Result string
 	// Small runs at sizes that take seconds, to see that it works, not to measure.
 	Small bool
 	// Sessions is how many sessions each part of bench-assign has; as many as its row
@@ -122,6 +124,11 @@ func Run(ctx context.Context, name string, o Options) (err error) {
 		return fmt.Errorf("benchmark %s: %w", name, err)
 	}
 	r.print()
+	if o.Result != "" {
+		if err := os.WriteFile(o.Result, []byte(r.result.String()+"\n"), 0o644); err != nil {
+			return fmt.Errorf("writing the result: %w", err)
+		}
+	}
 	return nil
 }
 

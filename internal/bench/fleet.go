@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -109,24 +110,43 @@ func (w *world) awaitOffer(ctx context.Context) error {
 	})
 }
 
-// awaitHosts waits until that many hosts are Active, and returns them.
+// awaitHosts waits until that many hosts are Active, and returns them. It watches:
+// to list a thousand hosts over and over would slow down what is measured.
 func (w *world) awaitHosts(ctx context.Context, m *process, hosts int) ([]v1alpha1.Instance, error) {
-	var list v1alpha1.InstanceList
-	active := 0
-	err := w.await(ctx, 5*time.Minute, fmt.Sprintf("%d Active hosts", hosts), func(ctx context.Context) (bool, error) {
-		if err := w.people.List(ctx, &list); err != nil {
-			return false, err
-		}
-		active = 0
-		for i := range list.Items {
-			if list.Items[i].Open() && list.Items[i].Slots() == slotsPerHost {
-				active++
-			}
-		}
-		return active >= hosts, m.failure()
-	})
+	ctx, cancel := context.WithTimeout(ctx, fiveMinutes)
+	defer cancel()
+	changes, err := w.people.Watch(ctx, &v1alpha1.InstanceList{})
 	if err != nil {
-		return nil, fmt.Errorf("%w: there are %d of %d Instances", err, active, len(list.Items))
+		return nil, fmt.Errorf("watching Instances: %w", err)
+	}
+	defer changes.Stop()
+	active := map[string]bool{}
+	for len(active) < hosts {
+		select {
+		case change, ok := <-changes.ResultChan():
+			i, is := change.Object.(*v1alpha1.Instance)
+			if !ok || !is {
+				return nil, fmt.Errorf("waiting for %d Active hosts, %d were: the watch ended with %v", hosts, len(active), change.Object)
+			}
+			if i.Open() && i.Slots() == slotsPerHost && change.Type != watch.Deleted {
+				active[i.Name] = true
+			} else {
+				delete(active, i.Name)
+			}
+		case <-m.ended:
+			return nil, m.failure()
+		case <-ctx.Done():
+			return nil, fmt.Errorf("waiting for %d Active hosts, %d were: %w", hosts, len(active), ctx.Err())
+		}
+	}
+	return w.listHosts(ctx)
+}
+
+// listHosts returns the hosts as they are.
+func (w *world) listHosts(ctx context.Context) ([]v1alpha1.Instance, error) {
+	var list v1alpha1.InstanceList
+	if err := w.people.List(ctx, &list); err != nil {
+		return nil, fmt.Errorf("listing Instances: %w", err)
 	}
 	return list.Items, nil
 }

@@ -101,14 +101,22 @@ func (w *world) addHopeless(ctx context.Context) error {
 
 // settle waits until the manager has written nothing for a while.
 func (w *world) settle(ctx context.Context, m *process) error {
-	last, since, began := -1, time.Now(), time.Now()
-	err := w.await(ctx, 3*time.Minute, "the fleet to settle", func(context.Context) (bool, error) {
-		writes, err := w.audit.since(0, userManager)
+	mark, err := w.audit.mark()
+	if err != nil {
+		return err
+	}
+	since, began := time.Now(), time.Now()
+	err = w.await(ctx, 3*time.Minute, "the fleet to settle", func(context.Context) (bool, error) {
+		next, err := w.audit.mark()
 		if err != nil {
 			return false, err
 		}
-		if len(writes) != last {
-			last, since = len(writes), time.Now()
+		writes, err := w.audit.since(mark, userManager)
+		if err != nil {
+			return false, err
+		}
+		if len(writes) > 0 {
+			mark, since = next, time.Now()
 		}
 		return time.Since(since) >= idleSettle, m.failure()
 	})

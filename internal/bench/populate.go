@@ -112,14 +112,14 @@ func (p *populator) fill(ctx context.Context, sessions int) error {
 
 // seat gives each session a free slot, one host of a region after the other.
 func (p *populator) seat(ctx context.Context, sessions int) ([]*resident, error) {
-	var hosts v1alpha1.InstanceList
-	if err := p.people.List(ctx, &hosts); err != nil {
-		return nil, fmt.Errorf("listing Instances: %w", err)
+	hosts, err := p.listHosts(ctx)
+	if err != nil {
+		return nil, err
 	}
 	byRegion := map[string][]*v1alpha1.Instance{}
 	held := 0
-	for i := range hosts.Items {
-		h := &hosts.Items[i]
+	for i := range hosts {
+		h := &hosts[i]
 		byRegion[h.Spec.RegionName] = append(byRegion[h.Spec.RegionName], h)
 		held += len(h.Status.Claims)
 	}

@@ -22,6 +22,9 @@ func (r *result) set(key, format string, value ...any) {
 	r.pairs = append(r.pairs, key+"="+fmt.Sprintf(format, value...))
 }
 
+// String is the line.
+func (r result) String() string { return ResultPrefix + strings.Join(r.pairs, " ") }
+
 // ParseResult reads a result line.
 func ParseResult(line string) (map[string]string, error) {
 	rest, ok := strings.CutPrefix(line, ResultPrefix)
@@ -57,7 +60,7 @@ func (r *run) print() {
 	}
 	// As with say, there is no other place to tell it.
 	_ = w.Flush()
-	_, _ = fmt.Fprintf(r.Out, "\n%s%s\n", ResultPrefix, strings.Join(r.result.pairs, " "))
+	_, _ = fmt.Fprintf(r.Out, "\n%s\n", r.result)
 }
 
 // met says in words whether a bar was met.

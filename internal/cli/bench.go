@@ -41,6 +41,7 @@ figure means.`,
 	flags.StringSliceVar(&o.Only, "only", nil, "the parts to run, of a benchmark that has several; all by default")
 	flags.IntVar(&o.Sessions, "sessions", 0, "how many sessions each part of assign has, in place of the usual number")
 	flags.BoolVar(&o.Small, "small", false, "run at sizes that take seconds, to see that it works and not to measure")
+	flags.StringVar(&o.Result, "result", "", "file that the line of the result is written to, too")
 	flags.StringVar(&o.Log, "log", "", "file that the manager's log is appended to")
 	flags.StringVar(&o.Profiles, "profiles", "", "folder that processor profiles of the manager are written to")
 	return cmd
