@@ -355,6 +355,20 @@ var _ = Describe("An AMI", func() {
 		}).WithContext(ctx).Should(BeTrue())
 	})
 
+	It("mends what another manager wrote into its status by what it had not yet seen", func(ctx context.Context) {
+		east := unique("east")
+		places(ctx, east)
+		ami := fleettest.Channel(unique("misled"), commit(), east, fleettest.ImageA)
+		released(ctx, ami)
+		status := ami.DeepCopy()
+		status.Status.Progress = "not begun"
+		Expect(fleet.Status().Patch(ctx, status, client.MergeFrom(ami))).To(Succeed())
+		Eventually(func(ctx context.Context) (string, error) {
+			err := fleet.Get(ctx, client.ObjectKeyFromObject(ami), ami)
+			return ami.Status.Progress, err
+		}).WithContext(ctx).ShouldNot(Equal("not begun"))
+	})
+
 	It("writes nothing when nothing changed", func(ctx context.Context) {
 		east := unique("east")
 		places(ctx, east)

@@ -34,6 +34,9 @@ const (
 	// gatherHosts is how long changes of hosts are gathered before their channel
 	// counts them: a burst of sessions changes many hosts at once.
 	gatherHosts = 200 * time.Millisecond
+	// lookAfterWrite is how long after a write, which may be another manager's, the
+	// status is looked at again.
+	lookAfterWrite = time.Second
 	// gatherClaims is the same for what only takes or frees slots, which under load
 	// every host does several times a second.
 	gatherClaims = time.Second
@@ -61,6 +64,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Named("ami").
 		For(&v1alpha1.AMI{}, builder.WithPredicates(predicate.Or[client.Object](
 			predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
+		Watches(&v1alpha1.AMI{}, trigger.Later(lookAfterWrite)).
 		Watches(&v1alpha1.AMI{}, handler.EnqueueRequestsFromMapFunc(r.younger),
 			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.Instance{}, gathered(), builder.WithPredicates(hostCounts())).

@@ -358,6 +358,23 @@ var _ = Describe("A Region", func() {
 		Eventually(func() bool { _, open := fleet.Regions.Get(region.Name); return open }).Should(BeFalse())
 	})
 
+	It("mends what another manager wrote into its status by what it had not yet seen", func(ctx context.Context) {
+		region := fleet.Region(unique("misled"))
+		fleet.Make(ctx, region)
+		release(ctx, region.Name)
+		warm(ctx, region)
+		status := region.DeepCopy()
+		status.Status.Free = ptr.To[int32](99)
+		for i := range status.Status.Conditions {
+			if c := &status.Status.Conditions[i]; c.Type == v1alpha1.ConditionReady {
+				c.Status, c.Reason = metav1.ConditionFalse, v1alpha1.ReasonObserving
+			}
+		}
+		Expect(fleet.Status().Patch(ctx, status, client.MergeFrom(region))).To(Succeed())
+		Eventually(isReady).WithContext(ctx).WithArguments(region).Should(Equal(told(kstatus.CurrentStatus, v1alpha1.ReasonReady, metav1.ConditionTrue)))
+		Expect(region.Status.Free).NotTo(HaveValue(BeEquivalentTo(99)))
+	})
+
 	It("writes nothing when nothing changed", func(ctx context.Context) {
 		region := fleet.Region(unique("idle"))
 		fleet.Make(ctx, region)

@@ -33,6 +33,9 @@ const (
 	// gatherHosts is how long changes of hosts are gathered before their Region
 	// counts them: a burst of sessions changes many hosts at once.
 	gatherHosts = 200 * time.Millisecond
+	// lookAfterWrite is how long after a write, which may be another manager's, the
+	// status is looked at again.
+	lookAfterWrite = time.Second
 	// gatherClaims is the same for what only takes or frees slots, which under load is
 	// every host several times a second. Hosts take a minute to boot, so that they can
 	// be asked for a second later.
@@ -52,6 +55,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Named("region").
 		For(&v1alpha1.Region{}, builder.WithPredicates(predicate.Or[client.Object](
 			predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
+		Watches(&v1alpha1.Region{}, trigger.Later(lookAfterWrite)).
 		Watches(&v1alpha1.Instance{}, gathered(regionOfHost), builder.WithPredicates(hostCounts())).
 		Watches(&v1alpha1.AMI{}, handler.EnqueueRequestsFromMapFunc(regionsOfChannel),
 			builder.WithPredicates(releasesChanged())).
