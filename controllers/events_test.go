@@ -108,6 +108,23 @@ var _ = Describe("A Region with an event queue", func() {
 		Eventually(w.gone(ctx, i)).WithTimeout(soon).Should(BeTrue())
 	})
 
+	It("leads a spot host out as soon as EC2 gives it notice, and not before its sessions end when EC2 only recommends it", func(ctx context.Context) {
+		w := newWorld(seldom)
+		w.delay(func(d *awsemu.Delays) { d.SpotNotice = 8 * time.Second })
+		i := &w.fleet(ctx, 1, free(1), spot, agentsDontDrain, w.eventQueue(ctx, awsemu.EventDelivery{}))[0]
+		m := w.session(ctx, "first", []string{home})
+		w.runs(ctx, m)
+		Expect(w.aws.RecommendRebalance("", home, i.Status.InstanceID)).To(Succeed())
+		Eventually(w.is(ctx, i)).WithTimeout(soon).Should(Equal("Draining/Draining"))
+		w.healthy(ctx, i, "False/"+v1alpha1.ReasonRebalanceRecommended)
+		Expect(w.phase(ctx, m)()).To(Equal("Running/Running"))
+
+		Expect(w.aws.InterruptSpot("", home, i.Status.InstanceID)).To(Succeed())
+		w.healthy(ctx, i, "False/"+v1alpha1.ReasonSpotInterruption)
+		w.ends(ctx, m, v1alpha1.ReasonHostLost)
+		Expect(w.calls("DescribeSpotInstanceRequests")).To(BeNumerically("<=", 1), "nothing but the event told of it")
+	})
+
 	It("goes by what is, whatever events say, in whatever order and number they come", func(ctx context.Context) {
 		w := newWorld(seldom)
 		w.watchClaims(ctx)

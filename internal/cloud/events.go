@@ -43,6 +43,9 @@ const (
 	EventTask EventKind = "Task"
 	// EventHealth is maintenance that AWS scheduled for EC2 instances, or took back.
 	EventHealth EventKind = "Health"
+	// EventNotice is what EC2 gives notice of to a spot host: it is taken at its word,
+	// since no call tells of it as soon, or at all.
+	EventNotice EventKind = "Notice"
 	// EventOther is about nothing that the operator cares for.
 	EventOther EventKind = "Other"
 	// EventUnreadable is a message that is no event.
@@ -50,7 +53,8 @@ const (
 )
 
 // Event is a hint that something is worth a look. What it says of the state is
-// never taken for what is: it may be late, out of order, or come twice.
+// never taken for what is: it may be late, out of order, or come twice. A notice
+// may be so too, but stays true.
 type Event struct {
 	Kind EventKind
 	// IDs are the instance ids or ARNs of what it is about; none if it can't be the
@@ -63,6 +67,8 @@ type Event struct {
 	Stopping       bool
 	AgentConnected bool
 	Health         string
+	// Notice is what there is notice of.
+	Notice HostEvent
 	// Time is when it happened; zero if the message doesn't say.
 	Time time.Time
 }
@@ -74,6 +80,8 @@ type EventOutcome string
 const (
 	// EventLooked was followed by a look at what it told of.
 	EventLooked EventOutcome = "Looked"
+	// EventNoticed gave notice of something to a host, which is now known.
+	EventNoticed EventOutcome = "Noticed"
 	// EventKnown told of nothing that wasn't known.
 	EventKnown EventOutcome = "Known"
 	// EventIgnored was about nothing of ours.

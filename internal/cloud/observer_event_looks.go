@@ -45,12 +45,31 @@ func (o *Observer) actOn(ctx context.Context, batch []EventMessage) (settled []s
 		errs = append(errs, err)
 	}
 	for _, m := range batch {
-		if m.Kind == EventOther || m.Kind == EventUnreadable {
-			settled = append(settled, m.Receipt)
+		switch m.Kind {
+		case EventNotice:
+			o.count(m.Event, o.takeNoticeOf(m.Event))
+			o.measure([]EventMessage{m})
+		case EventOther, EventUnreadable:
 			o.count(m.Event, EventIgnored)
+		case EventHost, EventContainerHost, EventTask, EventHealth:
+			continue // Looked at above.
 		}
+		settled = append(settled, m.Receipt)
 	}
 	return settled, errors.Join(errs...)
+}
+
+// takeNoticeOf takes in what EC2 gives notice of, to hosts not known yet too: they may
+// be ours.
+func (o *Observer) takeNoticeOf(e Event) EventOutcome {
+	outcome := EventIgnored
+	for _, id := range e.IDs {
+		o.Notify(id, e.Notice)
+		if _, presence := o.HostByID(id); presence == Present {
+			outcome = EventNoticed
+		}
+	}
+	return outcome
 }
 
 func (o *Observer) actOnKind(ctx context.Context, l eventLook, batch []EventMessage) (settled []string, err error) {
@@ -125,7 +144,7 @@ func (o *Observer) followUp(e Event) {
 		if o.containerHostEventTells(e) {
 			o.containerHosts.touch(id, until)
 		}
-	case EventHealth, EventOther, EventUnreadable:
+	case EventHealth, EventNotice, EventOther, EventUnreadable:
 	}
 }
 

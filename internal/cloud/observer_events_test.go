@@ -394,6 +394,25 @@ func TestScheduledMaintenanceHasHealthListed(t *testing.T) {
 	w.g.Expect(w.seen(cloud.HostChanged)).To(HaveLen(1))
 }
 
+func TestANoticeIsTakenAtItsWord(t *testing.T) {
+	t.Parallel()
+	w := tell(t, quietFleet)
+	w.seen(cloud.HostChanged)
+	notice := func(id string) cloud.Event {
+		return cloud.Event{Kind: cloud.EventNotice, IDs: []string{id}, Notice: cloud.HostEvent{
+			Code: cloud.EventSpotInterruption, NotBefore: w.clock.Now().Add(cloud.SpotNotice),
+		}}
+	}
+	w.queue.put(notice("i-1"), notice("i-1"), notice("i-theirs"))
+	w.settled("i-1", "i-1", "i-theirs")
+	health, known := w.HostHealth("i-1")
+	w.g.Expect(known).To(BeTrue())
+	_, interrupted := health.Interruption()
+	w.g.Expect(interrupted).To(BeTrue())
+	w.g.Expect(w.seen(cloud.HostChanged)).To(HaveLen(1))
+	w.g.Expect(w.counts.all()).To(Equal(map[string]int{"east Notice Noticed": 2, "east Notice Ignored": 1}))
+}
+
 func TestAQueueThatFailsIsTriedAgainLater(t *testing.T) {
 	t.Parallel()
 	w := tell(t, quietFleet)

@@ -181,7 +181,7 @@ var (
 	// EventMessages counts messages by what became of them.
 	EventMessages = define(Definition{
 		Name: "mandelbox_event_messages_total", Type: Counter, Stability: Alpha, Labels: []string{"region", "kind", "outcome"},
-		Help: "Messages received from the event queues of Regions, by what they are about, their kind (Host, ContainerHost, Task, Health, Other, Unreadable) and outcome: Looked (a look at AWS followed), Known (it told nothing new), Ignored (it concerns nothing here), Failed (the look failed; the message comes again).",
+		Help: "Messages received from the event queues of Regions, by what they are about, their kind (Host, ContainerHost, Task, Health, Notice, Other, Unreadable) and outcome: Looked (a look at AWS followed), Noticed (a spot host's notice was taken in), Known (it told nothing new), Ignored (it concerns nothing here), Failed (the look failed; the message comes again).",
 	})
 	// EventAge says how far behind the queue is.
 	EventAge = define(Definition{

@@ -24,8 +24,10 @@ type envelope struct {
 
 // readers read the details of the events that the operator knows, by source and
 // detail type. An event whose detail can't be read is unreadable.
-var readers = map[[2]string]func(cloud.Target, []byte) (cloud.Event, error){
+var readers = map[[2]string]func(cloud.Target, envelope) (cloud.Event, error){
 	{"aws.ec2", "EC2 Instance State-change Notification"}: readInstance,
+	{"aws.ec2", "EC2 Spot Instance Interruption Warning"}: readInterruption,
+	{"aws.ec2", "EC2 Instance Rebalance Recommendation"}:  readRebalance,
 	{"aws.ecs", "ECS Container Instance State Change"}:    readContainerInstance,
 	{"aws.ecs", "ECS Task State Change"}:                  readTask,
 	{"aws.health", "AWS Health Event"}:                    readHealth,
@@ -41,7 +43,7 @@ func readEvent(target cloud.Target, body string) cloud.Event {
 	if !known {
 		return cloud.Event{Kind: cloud.EventOther, Time: e.Time}
 	}
-	event, err := read(target, e.Detail)
+	event, err := read(target, e)
 	if err != nil {
 		return cloud.Event{Kind: cloud.EventUnreadable, Time: e.Time}
 	}
@@ -60,34 +62,58 @@ func one(id string) []string {
 	return []string{id}
 }
 
+// instanceDetail is what the details of all events of EC2 are of.
+type instanceDetail struct {
+	InstanceID string `json:"instance-id"`
+	State      string `json:"state"`
+}
+
 // readInstance reads
 // https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/monitoring-instance-state-changes.html.
-func readInstance(_ cloud.Target, detail []byte) (cloud.Event, error) {
-	var d struct {
-		InstanceID string `json:"instance-id"`
-		State      string `json:"state"`
-	}
-	err := json.Unmarshal(detail, &d)
+func readInstance(_ cloud.Target, e envelope) (cloud.Event, error) {
+	var d instanceDetail
+	err := json.Unmarshal(e.Detail, &d)
 	return cloud.Event{Kind: cloud.EventHost, IDs: one(d.InstanceID), State: d.State}, err
+}
+
+// readInterruption reads
+// https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html.
+// Whether the host is terminated, stopped or hibernated, what runs on it ends.
+func readInterruption(_ cloud.Target, e envelope) (cloud.Event, error) {
+	var d instanceDetail
+	err := json.Unmarshal(e.Detail, &d)
+	notice := cloud.HostEvent{Code: cloud.EventSpotInterruption}
+	if !e.Time.IsZero() {
+		notice.NotBefore = e.Time.Add(cloud.SpotNotice)
+	}
+	return cloud.Event{Kind: cloud.EventNotice, IDs: one(d.InstanceID), Notice: notice}, err
+}
+
+// readRebalance reads
+// https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/rebalance-recommendations.html.
+func readRebalance(_ cloud.Target, e envelope) (cloud.Event, error) {
+	var d instanceDetail
+	err := json.Unmarshal(e.Detail, &d)
+	return cloud.Event{Kind: cloud.EventNotice, IDs: one(d.InstanceID), Notice: cloud.HostEvent{Code: cloud.EventRebalance}}, err
 }
 
 // readContainerInstance reads
 // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_container_instance_events.html.
-func readContainerInstance(target cloud.Target, detail []byte) (cloud.Event, error) {
+func readContainerInstance(target cloud.Target, e envelope) (cloud.Event, error) {
 	var d struct {
 		ClusterARN     string `json:"clusterArn"`
 		ARN            string `json:"containerInstanceArn"`
 		Status         string `json:"status"`
 		AgentConnected bool   `json:"agentConnected"`
 	}
-	err := json.Unmarshal(detail, &d)
+	err := json.Unmarshal(e.Detail, &d)
 	return cloud.Event{
 		Kind: cloud.EventContainerHost, IDs: inCluster(target, d.ClusterARN, d.ARN), State: d.Status, AgentConnected: d.AgentConnected,
 	}, err
 }
 
 // readTask reads https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_task_events.html.
-func readTask(target cloud.Target, detail []byte) (cloud.Event, error) {
+func readTask(target cloud.Target, e envelope) (cloud.Event, error) {
 	var d struct {
 		ClusterARN    string `json:"clusterArn"`
 		ARN           string `json:"taskArn"`
@@ -95,7 +121,7 @@ func readTask(target cloud.Target, detail []byte) (cloud.Event, error) {
 		DesiredStatus string `json:"desiredStatus"`
 		HealthStatus  string `json:"healthStatus"`
 	}
-	err := json.Unmarshal(detail, &d)
+	err := json.Unmarshal(e.Detail, &d)
 	return cloud.Event{
 		Kind: cloud.EventTask, IDs: inCluster(target, d.ClusterARN, d.ARN), State: d.LastStatus,
 		Stopping: d.DesiredStatus == cloud.TaskStopped, Health: d.HealthStatus,
@@ -114,14 +140,14 @@ func inCluster(target cloud.Target, clusterARN, arn string) []string {
 // https://docs.aws.amazon.com/health/latest/ug/aws-health-events-eventbridge-schema.html
 // which are instance ids if the service is EC2. What is scheduled is not read: the
 // listing of the hosts' health has it.
-func readHealth(_ cloud.Target, detail []byte) (cloud.Event, error) {
+func readHealth(_ cloud.Target, e envelope) (cloud.Event, error) {
 	var d struct {
 		Service  string `json:"service"`
 		Entities []struct {
 			Value string `json:"entityValue"`
 		} `json:"affectedEntities"`
 	}
-	err := json.Unmarshal(detail, &d)
+	err := json.Unmarshal(e.Detail, &d)
 	event := cloud.Event{Kind: cloud.EventHealth}
 	if d.Service == "EC2" {
 		for _, entity := range d.Entities {

@@ -55,6 +55,16 @@ func TestReadEvent(t *testing.T) {
 			inEnvelope("us-east-1", "aws.ec2", "EC2 Instance State-change Notification", `{"state": "running"}`),
 			cloud.Event{Kind: cloud.EventHost, State: "running", Time: at},
 		},
+		"a spot host that is taken back": {
+			inEnvelope("us-east-1", "aws.ec2", "EC2 Spot Instance Interruption Warning", `{"instance-id": "i-1", "instance-action": "terminate"}`),
+			cloud.Event{Kind: cloud.EventNotice, IDs: []string{"i-1"}, Time: at, Notice: cloud.HostEvent{
+				Code: cloud.EventSpotInterruption, NotBefore: at.Add(2 * time.Minute),
+			}},
+		},
+		"a spot host that had better be left": {
+			inEnvelope("us-east-1", "aws.ec2", "EC2 Instance Rebalance Recommendation", `{"instance-id": "i-1"}`),
+			cloud.Event{Kind: cloud.EventNotice, IDs: []string{"i-1"}, Time: at, Notice: cloud.HostEvent{Code: cloud.EventRebalance}},
+		},
 		"a task": {
 			inEnvelope("us-east-1", "aws.ecs", "ECS Task State Change", stopping),
 			cloud.Event{Kind: cloud.EventTask, IDs: []string{taskARN}, State: "RUNNING", Stopping: true, Health: "UNHEALTHY", Time: at},
