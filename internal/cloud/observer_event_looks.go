@@ -31,7 +31,7 @@ func (o *Observer) eventLooks() []eventLook {
 		{EventTask, o.taskEventTells, func(ctx context.Context, ids []string) error {
 			return look(ctx, o, ids, o.api.DescribeTasks, o.takeOwnTask)
 		}},
-		{EventHealth, o.healthEventTells, func(ctx context.Context, _ []string) error { return o.listHealth(ctx) }},
+		{EventHealth, o.healthEventTells, func(ctx context.Context, _ []string) error { return o.listChecks(ctx) }},
 	}
 }
 

@@ -382,7 +382,13 @@ func TestAnOldEventIsNotFollowedUp(t *testing.T) {
 
 func TestScheduledMaintenanceHasHealthListed(t *testing.T) {
 	t.Parallel()
-	w := tell(t, quietFleet)
+	w := tell(t, func(f *fakeAWS) {
+		quietFleet(f)
+		spot := runningHost("i-1", 0)
+		spot.Spot = true
+		f.hosts["i-1"] = spot
+		f.fail["ListSpotInterruptions"] = errors.New("not allowed, and of no matter here")
+	})
 	w.seen(cloud.HostChanged)
 	w.aws.change(func(f *fakeAWS) {
 		f.health["i-1"] = cloud.HostHealth{InstanceID: "i-1", Events: []cloud.HostEvent{{Code: "instance-stop"}}}
