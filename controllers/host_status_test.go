@@ -5,7 +5,6 @@ package controllers_test
 
 import (
 	"context"
-	"maps"
 	"time"
 
 	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
@@ -47,21 +46,6 @@ func anInstance() *v1alpha1.Instance {
 			ClientCommitHash: commit, InstanceTypes: []string{"g4dn.12xlarge"},
 		},
 	}
-}
-
-// versions are the resource versions of all objects.
-func (w *world) versions(ctx context.Context) map[string]string {
-	GinkgoHelper()
-	versions := map[string]string{}
-	for _, list := range []client.ObjectList{
-		&v1alpha1.MandelboxList{}, &v1alpha1.InstanceList{}, &v1alpha1.AMIList{}, &v1alpha1.RegionList{},
-	} {
-		Expect(w.List(ctx, list)).To(Succeed())
-		for _, o := range itemsOf(list) {
-			versions[string(o.GetUID())] = o.GetResourceVersion()
-		}
-	}
-	return versions
 }
 
 var _ = Describe("What GitOps tools read of an Instance", func() {
@@ -119,20 +103,4 @@ var _ = Describe("What GitOps tools read of an Instance", func() {
 		Entry("no such image", "InvalidAMIID.NotFound", v1alpha1.ReasonInvalidParameter),
 		Entry("a quota, in every zone", "VcpuLimitExceeded", v1alpha1.ReasonQuotaExceeded),
 	)
-})
-
-var _ = Describe("An idle fleet", func() {
-	It("causes no writes", func(ctx context.Context) {
-		w := newWorld()
-		w.fleet(ctx, 2)
-		m := w.session(ctx, "one", []string{home})
-		Eventually(w.phase(ctx, m)).Should(Equal("Running/Running"))
-		var last map[string]string
-		Eventually(func() bool {
-			before := last
-			last = w.versions(ctx)
-			return maps.Equal(before, last)
-		}).WithPolling(500 * time.Millisecond).Should(BeTrue())
-		Consistently(func() map[string]string { return w.versions(ctx) }, "2s", "100ms").Should(Equal(last))
-	})
 })

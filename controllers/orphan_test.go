@@ -15,7 +15,6 @@ import (
 	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
-	eventsv1 "k8s.io/api/events/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -26,19 +25,23 @@ import (
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
 )
 
-// stray launches hosts that no Instance asked for.
+// stray launches hosts that no Instance asked for, with the tags of a control cluster
+// or, where that is empty, without any.
 func (w *world) stray(ctx context.Context, region string, n int32, cluster string) []string {
 	GinkgoHelper()
-	out, err := ec2.NewFromConfig(w.awsConfig(region)).RunInstances(ctx, &ec2.RunInstancesInput{
+	launch := &ec2.RunInstancesInput{
 		ImageId: awssdk.String(awsemu.DefaultImageID), InstanceType: ec2types.InstanceTypeG4dn12xlarge,
 		MinCount: awssdk.Int32(n), MaxCount: awssdk.Int32(n),
-		TagSpecifications: []ec2types.TagSpecification{{
+	}
+	if cluster != "" {
+		launch.TagSpecifications = []ec2types.TagSpecification{{
 			ResourceType: ec2types.ResourceTypeInstance, Tags: []ec2types.Tag{
 				{Key: awssdk.String(cloud.TagCluster), Value: awssdk.String(cluster)},
 				{Key: awssdk.String(cloud.TagRegion), Value: awssdk.String(region)},
 			},
-		}},
-	})
+		}}
+	}
+	out, err := ec2.NewFromConfig(w.awsConfig(region)).RunInstances(ctx, launch)
 	Expect(err).NotTo(HaveOccurred())
 	var ids []string
 	for _, i := range out.Instances {
@@ -91,22 +94,6 @@ func (w *world) regionKstatus(ctx context.Context, name string) (status.Status, 
 	return result.Status, nil
 }
 
-func (w *world) eventReasons(ctx context.Context, object string) func() ([]string, error) {
-	return func() ([]string, error) {
-		var list eventsv1.EventList
-		if err := w.List(ctx, &list); err != nil {
-			return nil, err
-		}
-		var reasons []string
-		for _, e := range list.Items {
-			if e.Regarding.Name == object {
-				reasons = append(reasons, e.Reason)
-			}
-		}
-		return reasons, nil
-	}
-}
-
 var _ = Describe("What belongs to nobody in AWS", func() {
 	var w *world
 	BeforeEach(func(ctx context.Context) {
@@ -118,9 +105,10 @@ var _ = Describe("What belongs to nobody in AWS", func() {
 
 	It("is terminated after its grace when it carries our tags, and left alone when it is another's", func(ctx context.Context) {
 		ours := w.stray(ctx, "sa-east-1", 1, clusterID)
-		others := w.stray(ctx, "sa-east-1", 1, "another-cluster")
+		others := append(w.stray(ctx, "sa-east-1", 1, "another-cluster"), w.stray(ctx, "sa-east-1", 1, "")...)
 		Eventually(w.running(ctx, "sa-east-1")).ShouldNot(ContainElement(ours[0]))
-		Expect(w.running(ctx, "sa-east-1")()).To(And(HaveLen(2), ContainElement(others[0])))
+		Eventually(w.scrape).Should(HaveKeyWithValue("orphans_removed_total host sa-east-1", BeEquivalentTo(1)))
+		Consistently(w.running(ctx, "sa-east-1"), "500ms").Should(And(HaveLen(3), ContainElements(others)))
 		Expect(w.hosts(ctx, v1alpha1.InstanceActive)()).To(HaveLen(1))
 	})
 
@@ -160,6 +148,17 @@ var _ = Describe("What belongs to nobody in AWS", func() {
 		Expect(w.regionStalled(ctx, "sa-east-1")()).To(BeEmpty())
 	})
 
+	It("is only reported by a manager that is told to", func(ctx context.Context) {
+		w.stopManager()
+		w.dryRun = true
+		w.startManager()
+		strays := w.stray(ctx, "sa-east-1", 7, clusterID)
+		Eventually(w.told(ctx, w.regionNow(ctx, "sa-east-1"))).Should(ContainElement("OrphansFound"))
+		w.expectValues(map[string]float64{"orphans host sa-east-1": 7})
+		Consistently(w.running(ctx, "sa-east-1"), "500ms").Should(ContainElements(strays))
+		Expect(w.regionStalled(ctx, "sa-east-1")()).To(BeEmpty())
+	})
+
 	It("holds a Region that is being deleted until it is removed", func(ctx context.Context) {
 		w.stray(ctx, "sa-east-1", 7, clusterID)
 		region := &v1alpha1.Region{}
@@ -181,7 +180,7 @@ var _ = Describe("What belongs to nobody in AWS", func() {
 			Expect(w.Delete(ctx, &hosts[i])).To(Succeed())
 		}
 		w.startManager()
-		Eventually(w.eventReasons(ctx, "sa-east-1")).Should(ContainElement("OrphanDrained"))
+		Eventually(w.told(ctx, w.regionNow(ctx, "sa-east-1"))).Should(ContainElement("OrphanDrained"))
 		Consistently(w.running(ctx, "sa-east-1"), "500ms").Should(ContainElements(before), "a host with a session on it is drained, not terminated")
 		Expect(w.phase(ctx, m)()).To(Equal("Running/Running"), "the session goes on, and is said to")
 		w.exit("sa-east-1", m, 0)

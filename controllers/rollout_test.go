@@ -349,7 +349,7 @@ var _ = Describe("spec.rollout.drainTimeout", func() {
 		deadline, err := time.Parse(time.RFC3339, i.Annotations[v1alpha1.AnnotationForceDrainAfter])
 		Expect(err).NotTo(HaveOccurred())
 		Expect(deadline).To(BeTemporally("~", time.Now().Add(time.Hour), 30*time.Second))
-		Eventually(w.eventReasons(ctx, i.Name)).Should(ContainElement(v1alpha1.ReasonDrainTimeout))
+		Eventually(w.told(ctx, i)).Should(ContainElement(v1alpha1.ReasonDrainTimeout))
 		Eventually(func() string {
 			return meta.FindStatusCondition(w.channelNow(ctx, "stable").Status.Conditions, v1alpha1.ConditionRolledOut).Message
 		}).Should(ContainSubstring("1 session will be ended from " + i.Annotations[v1alpha1.AnnotationForceDrainAfter]))

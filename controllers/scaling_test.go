@@ -192,6 +192,23 @@ var _ = Describe("Scaling", func() {
 		}
 	})
 
+	It("says that no zone has a host to give, and keeps the Instance", func(ctx context.Context) {
+		w := newWorld()
+		w.empty(home)
+		w.region(ctx, home)
+		w.channel(ctx, "stable", []string{home})
+		Eventually(w.hosts(ctx, v1alpha1.InstancePreConnection)).Should(HaveLen(1))
+		all, err := w.hosts(ctx, "")()
+		Expect(err).NotTo(HaveOccurred())
+		i := &all[0]
+		Eventually(w.is(ctx, i)).Should(Equal("PreConnection/" + v1alpha1.ReasonInsufficientCapacity))
+		Eventually(w.told(ctx, i)).Should(ContainElement(v1alpha1.ReasonInsufficientCapacity))
+		Eventually(w.scrape).Should(HaveKeyWithValue("launches_refused_total InsufficientCapacity us-east-1", BeNumerically(">", 0)))
+		Eventually(func() int { return w.calls("RunInstances") }).Should(Equal(3), "each zone was asked once, and is remembered")
+		Consistently(func() int { return w.calls("RunInstances") }, "1s").Should(Equal(3))
+		Expect(w.hosts(ctx, "")()).To(ConsistOf(HaveField("UID", i.UID)))
+	})
+
 	It("names the quota to raise, and keeps the Instance", func(ctx context.Context) {
 		w := newWorld()
 		w.fault(awsemu.Fault{Operation: "RunInstances", Phase: awsemu.PhaseBefore, Action: awsemu.ActionError,

@@ -158,8 +158,10 @@ var _ = Describe("A session with room for it", func() {
 	})
 })
 
-// writes records the requests by which a manager changes Mandelboxes and Instances.
+// writes records the requests by which a manager changes Mandelboxes and Instances;
+// all its writes if it is told to.
 type writes struct {
+	all  bool
 	mu   sync.Mutex
 	made []string
 }
@@ -167,7 +169,8 @@ type writes struct {
 func (w *writes) wrap(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(r *http.Request) (*http.Response, error) {
 		path := r.URL.Path
-		if r.Method != http.MethodGet && (strings.Contains(path, "/mandelboxes") || strings.Contains(path, "/instances")) {
+		counts := w.all || strings.Contains(path, "/mandelboxes") || strings.Contains(path, "/instances")
+		if r.Method != http.MethodGet && counts {
 			w.mu.Lock()
 			w.made = append(w.made, r.Method+" "+path)
 			w.mu.Unlock()

@@ -64,6 +64,9 @@ var _ = BeforeSuite(func() {
 // clusterID is what the managers under test tag their resources with.
 const clusterID = "test-cluster"
 
+// listInterval is the time between two listings of AWS.
+const listInterval = 200 * time.Millisecond
+
 // world is what one spec plays in: a local AWS of its own, a namespace, and a
 // manager that can be stopped and started again.
 type world struct {
@@ -74,11 +77,15 @@ type world struct {
 	perUser   int32
 	// orphanGrace is how long what belongs to nobody in AWS is left alone; 5m by default.
 	orphanGrace time.Duration
+	// dryRun has orphans reported and left.
+	dryRun bool
 	// grace is how long AWS's reads may lag behind its writes; 1s by default.
 	grace time.Duration
-	// lookEvery is how often AWS is listed, and what is in motion looked at; 200ms and
-	// 20ms by default.
+	// lookEvery is how often AWS is listed, and what is in motion looked at;
+	// listInterval and 20ms by default.
 	lookEvery time.Duration
+	// touch is how long what a writer acted on is watched; 30s by default.
+	touch time.Duration
 	// wrap stands between the manager and the API server; nothing does by default.
 	wrap transport.WrapperFunc
 	// through stands between the manager and the cloud; nothing does by default.
@@ -151,10 +158,10 @@ func (w *world) startManager() {
 	}
 	mgr, err := controllers.NewManager(ctx, config, controllers.Options{
 		ClusterID: clusterID, Cloud: w.provider(), MandelboxesPerUser: w.perUser,
-		OrphanGrace: w.orphanGrace, OrphanInterval: 100 * time.Millisecond,
+		OrphanGrace: w.orphanGrace, OrphansDryRun: w.dryRun, OrphanInterval: 100 * time.Millisecond,
 		Observer: cloud.ObserverOptions{
-			ListInterval: cmp.Or(w.lookEvery, 200*time.Millisecond), HotInterval: cmp.Or(w.lookEvery, 20*time.Millisecond),
-			GracePeriod: cmp.Or(w.grace, time.Second),
+			ListInterval: cmp.Or(w.lookEvery, listInterval), HotInterval: cmp.Or(w.lookEvery, 20*time.Millisecond),
+			GracePeriod: cmp.Or(w.grace, time.Second), TouchTime: w.touch,
 		},
 		Metrics: w.metrics, MetricsAddress: "0", ProbeAddress: "0", Log: logr.FromContextOrDiscard(logr.NewContext(ctx, GinkgoLogr)),
 	})

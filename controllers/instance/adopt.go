@@ -117,8 +117,8 @@ func (r *Reconciler) owned(ctx context.Context, reader client.Reader, s *scope, 
 }
 
 // choose prefers the host that runs the Instance's own sessions, and takes none that
-// runs another's. Nor is an older host taken while tasks run on it that have no
-// Mandelbox any more: they hold slots that nobody can claim for them.
+// runs another's. Nor is one taken on which tasks run that have no Mandelbox any more:
+// they hold slots that nobody can claim for them.
 func (r *Reconciler) choose(ctx context.Context, s *scope, hosts []cloud.Host) (*cloud.Host, error) {
 	observer := s.cloud.Observer()
 	tasks := map[string][]cloud.Task{}
@@ -134,8 +134,7 @@ func (r *Reconciler) choose(ctx context.Context, s *scope, hosts []cloud.Host) (
 			return nil, err
 		case holder == s.instance.Name:
 			return &hosts[n], nil
-		case strangers && s.older(hosts[n]):
-		case holder == "" && free == nil:
+		case holder == "" && !strangers && free == nil:
 			free = &hosts[n]
 		}
 	}

@@ -79,7 +79,7 @@ func (o *Observer) takeNotice(instanceID string, event HostEvent, now time.Time)
 		if end.IsZero() {
 			end = now.Add(SpotNotice)
 		}
-		o.hosts.touch(instanceID, end.Add(touchedFor))
+		o.hosts.touch(instanceID, end.Add(o.opts.TouchTime))
 	}
 	return []Change{hostChange(known.value)}
 }

@@ -29,6 +29,9 @@ type ObserverOptions struct {
 	// GracePeriod is how long reads of AWS may lag behind; 60s by default. What was
 	// seen or made within it and is missing from a listing isn't gone.
 	GracePeriod time.Duration
+	// TouchTime is how long something is watched after a writer acted on it; 30s by
+	// default, which is longer than AWS takes to show the effect.
+	TouchTime time.Duration
 	// Clock is the real one by default.
 	Clock clock.Clock
 	// Log discards by default.
@@ -54,6 +57,7 @@ func (o ObserverOptions) withDefaults() ObserverOptions {
 		{&o.HotInterval, time.Second},
 		{&o.CatalogInterval, 5 * time.Minute},
 		{&o.GracePeriod, time.Minute},
+		{&o.TouchTime, 30 * time.Second},
 	} {
 		if *d.field <= 0 {
 			*d.field = d.value

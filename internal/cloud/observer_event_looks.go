@@ -125,7 +125,7 @@ func (o *Observer) worth(l eventLook, e Event) EventOutcome {
 // followUp watches what the look didn't show as far along as the event told: the
 // read came from a replica that lags behind.
 func (o *Observer) followUp(e Event) {
-	until := o.opts.Clock.Now().Add(touchedFor)
+	until := o.opts.Clock.Now().Add(o.opts.TouchTime)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	id := e.IDs[0]

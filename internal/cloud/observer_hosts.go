@@ -8,10 +8,6 @@ import (
 	"time"
 )
 
-// touchedFor is how long something is watched after a writer acted on it: longer
-// than AWS takes to show the effect.
-const touchedFor = 30 * time.Second
-
 // Host returns the host that the launch with this token made in this place.
 func (o *Observer) Host(token string, index int32) (Host, Presence) {
 	o.mu.RLock()
@@ -96,7 +92,7 @@ func (o *Observer) PutHosts(hosts ...Host) {
 	var changes []Change
 	for _, h := range hosts {
 		changes = append(changes, o.takeHost(h, now, now)...)
-		o.hosts.touch(h.InstanceID, now.Add(touchedFor))
+		o.hosts.touch(h.InstanceID, now.Add(o.opts.TouchTime))
 	}
 	o.mu.Unlock()
 	o.emit(changes)
@@ -113,7 +109,7 @@ func (o *Observer) ExpectLaunch(token string) {
 // TouchHost watches a host, and its container host, for a while, because a writer
 // did something to it.
 func (o *Observer) TouchHost(instanceID string) {
-	until := o.opts.Clock.Now().Add(touchedFor)
+	until := o.opts.Clock.Now().Add(o.opts.TouchTime)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.hosts.touch(instanceID, until)
@@ -126,7 +122,7 @@ func (o *Observer) TouchHost(instanceID string) {
 func (o *Observer) TouchContainerHost(arn string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.containerHosts.touch(arn, o.opts.Clock.Now().Add(touchedFor))
+	o.containerHosts.touch(arn, o.opts.Clock.Now().Add(o.opts.TouchTime))
 }
 
 // DropContainerHost takes in that a writer deregistered a container instance.

@@ -59,7 +59,7 @@ func (o *Observer) PutTask(t Task) {
 	now := o.opts.Clock.Now()
 	o.mu.Lock()
 	changes := o.takeTask(t, now, now)
-	o.tasks.touch(t.ARN, now.Add(touchedFor))
+	o.tasks.touch(t.ARN, now.Add(o.opts.TouchTime))
 	o.mu.Unlock()
 	o.emit(changes)
 }
@@ -68,7 +68,7 @@ func (o *Observer) PutTask(t Task) {
 func (o *Observer) TouchTask(arn string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.tasks.touch(arn, o.opts.Clock.Now().Add(touchedFor))
+	o.tasks.touch(arn, o.opts.Clock.Now().Add(o.opts.TouchTime))
 }
 
 // takeTask puts a task on its shelf and returns the changes by it.
