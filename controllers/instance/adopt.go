@@ -142,7 +142,7 @@ func (r *Reconciler) choose(ctx context.Context, s *scope, hosts []cloud.Host) (
 }
 
 // holder is the name of the Instance that the sessions of these tasks are committed
-// to; strangers says whether some run for no session that there is.
+// to; strangers says whether some run, and are to go on, for no session that there is.
 func (r *Reconciler) holder(ctx context.Context, tasks []cloud.Task) (instance string, strangers bool, err error) {
 	for _, task := range tasks {
 		m, _, err := r.sessionOf(ctx, task)
@@ -150,7 +150,7 @@ func (r *Reconciler) holder(ctx context.Context, tasks []cloud.Task) (instance s
 		case err != nil:
 			return "", false, err
 		case m == nil:
-			strangers = strangers || ofASession(task) && !task.Stopped()
+			strangers = strangers || ofASession(task) && task.DesiredStatus != cloud.TaskStopped
 		case m.Committed() && instance == "":
 			instance = m.Status.InstanceName
 		}
