@@ -5,16 +5,20 @@ package controllers_test
 
 import (
 	"context"
-	"strings"
+	"fmt"
+	"sync"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
+	"github.com/mandelbox/mandelbox-operator/controllers"
 	"github.com/mandelbox/mandelbox-operator/internal/awsemu"
 )
 
@@ -79,6 +83,28 @@ var _ = Describe("A session that has to wait", func() {
 		w.ends(ctx, first, v1alpha1.ReasonCompleted)
 		w.runs(ctx, second)
 		Expect(second.Status.InstanceName).To(Equal(first.Status.InstanceName))
+	})
+
+	It("waits behind the others of its namespace, not behind those of another that came before", func(ctx context.Context) {
+		w.warm(ctx, near, 1, oneSlot(1))
+		w.runs(ctx, w.session(ctx, "first", []string{near}))
+		flood := make([]*v1alpha1.Mandelbox, 0, 6)
+		for n := range cap(flood) {
+			flood = append(flood, w.session(ctx, fmt.Sprint("flood-", n), []string{near}))
+			waits(ctx, flood[n], v1alpha1.ReasonNoInstanceAvailable)
+		}
+		tenant := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "tenant-"}}
+		Expect(w.Create(ctx, tenant)).To(Succeed())
+		last := w.session(ctx, "last", []string{near}, func(m *v1alpha1.Mandelbox) { m.Namespace = tenant.Name })
+		waits(ctx, last, v1alpha1.ReasonNoInstanceAvailable)
+
+		region := &v1alpha1.Region{ObjectMeta: metav1.ObjectMeta{Name: near}}
+		w.merge(ctx, region, `{"spec":{"capacity":{"maxInstances":3}}}`)
+		w.runs(ctx, last)
+		w.runs(ctx, flood[0])
+		for _, m := range flood[1:] {
+			waits(ctx, m, v1alpha1.ReasonNoInstanceAvailable)
+		}
 	})
 
 	It("goes on when its region is made, and when it is enabled", func(ctx context.Context) {
@@ -155,11 +181,21 @@ var _ = Describe("A session that has to wait", func() {
 		Expect(third.Status.Region).To(Equal(far))
 	})
 
-	It("is refused its slot when its user holds as many as they may, also of ten asked for at once", func(ctx context.Context) {
+	It("is refused its slot when its user holds as many as they may, also of ten asked for in one instant through two API servers", func(ctx context.Context) {
 		w.warm(ctx, near, 2, func(r *v1alpha1.Region) { r.Spec.Capacity.DesiredFreeMandelboxes = ptr.To[int32](16) })
-		for _, name := range strings.Split("abcdefghij", "") {
-			w.session(ctx, name, []string{near}, func(m *v1alpha1.Mandelbox) { m.Spec.UserID = "greedy" })
+		config, err := plane.AddAPIServer(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		second, err := client.New(config, client.Options{Scheme: controllers.NewScheme()})
+		Expect(err).NotTo(HaveOccurred())
+		servers := []*world{w, {Client: second, namespace: w.namespace}}
+		var asked sync.WaitGroup
+		for n := range 10 {
+			asked.Go(func() {
+				defer GinkgoRecover()
+				servers[n%2].session(ctx, fmt.Sprint("s", n), []string{near}, func(m *v1alpha1.Mandelbox) { m.Spec.UserID = "greedy" })
+			})
 		}
+		asked.Wait()
 		other := w.session(ctx, "other", []string{near})
 		tally := func() map[string]int {
 			var list v1alpha1.MandelboxList

@@ -72,9 +72,12 @@ type Options struct {
 
 // ControlPlane is a running Kubernetes API.
 type ControlPlane struct {
-	dir          string
-	kubectl      string
-	envtest      envtest.ControlPlane
+	dir       string
+	kubectl   string
+	apiServer string
+	envtest   envtest.ControlPlane
+	// more are the further API servers.
+	more         []*envtest.APIServer
 	processes    *processes
 	config       *rest.Config
 	kubeconfig   []byte
@@ -107,7 +110,7 @@ func Start(ctx context.Context, options Options) (_ *ControlPlane, err error) {
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	plane := &ControlPlane{dir: dir, kubectl: assets.kubectl, processes: processes}
+	plane := &ControlPlane{dir: dir, kubectl: assets.kubectl, apiServer: assets.apiServer, processes: processes}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, plane.Stop())
@@ -221,9 +224,16 @@ func (p *ControlPlane) addAdmin() error {
 // namespace kube-system, which it does shortly after. That namespace's UID is
 // what identifies a cluster.
 func (p *ControlPlane) awaitReady(ctx context.Context) error {
-	client, err := kubernetes.NewForConfig(p.config)
+	var err error
+	p.kubeSystem, err = ready(ctx, p.config)
+	return err
+}
+
+// ready waits for an API server, and returns the UID of kube-system.
+func ready(ctx context.Context, config *rest.Config) (kubeSystem types.UID, err error) {
+	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
-		return fmt.Errorf("making a client for the new API server: %w", err)
+		return "", fmt.Errorf("making a client for the new API server: %w", err)
 	}
 	var last error
 	err = wait.PollUntilContextTimeout(ctx, pollInterval, readyTimeout, true, func(ctx context.Context) (bool, error) {
@@ -234,13 +244,13 @@ func (p *ControlPlane) awaitReady(ctx context.Context) error {
 		if namespace, last = client.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{}); last != nil {
 			return false, nil
 		}
-		p.kubeSystem = namespace.UID
+		kubeSystem = namespace.UID
 		return true, nil
 	})
 	if err != nil {
-		return fmt.Errorf("waiting for the API server and its namespace %s: %w", metav1.NamespaceSystem, errors.Join(err, last))
+		return "", fmt.Errorf("waiting for the API server and its namespace %s: %w", metav1.NamespaceSystem, errors.Join(err, last))
 	}
-	return nil
+	return kubeSystem, nil
 }
 
 // installCRDs creates the CRDs and waits until the API server serves their kinds.
@@ -267,7 +277,7 @@ func (p *ControlPlane) Stop() error {
 		// An API server with open watches waits for their clients much longer
 		// than stopTimeout. envtest then kills it and calls that an error, which it
 		// is not here; what must be true is that the processes are gone.
-		if p.envtest.Stop() == nil {
+		if errors.Join(p.stopMore(), p.envtest.Stop()) == nil {
 			p.processes.forget()
 		}
 		p.stopErr = errors.Join(p.processes.end(), os.RemoveAll(p.dir))

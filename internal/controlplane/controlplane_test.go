@@ -19,6 +19,7 @@ import (
 	"time"
 
 	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -104,6 +105,23 @@ func TestServesTheAPI(t *testing.T) {
 	g.Expect(err).NotTo(HaveOccurred(), "the kubeconfig on disk must be the administrator's")
 	g.Expect(os.ReadFile(plane.KubeconfigPath())).To(Equal(plane.Kubeconfig()))
 	g.Expect(plane.AuditLogPath()).To(BeEmpty())
+}
+
+func TestServesTheSameThroughAnotherAPIServer(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	plane := start(t, controlplane.Options{})
+	config, err := plane.AddAPIServer(t.Context())
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(config.Host).NotTo(Equal(plane.Config().Host))
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "through-the-first"}}
+	_, err = clientFor(t, plane.Config()).CoreV1().Namespaces().Create(t.Context(), namespace, metav1.CreateOptions{})
+	g.Expect(err).NotTo(HaveOccurred())
+	_, err = clientFor(t, config).CoreV1().Namespaces().Get(t.Context(), namespace.Name, metav1.GetOptions{})
+	g.Expect(err).NotTo(HaveOccurred())
+
+	g.Expect(plane.Stop()).To(Succeed())
+	g.Expect(listening(config.Host)()).To(BeFalse())
 }
 
 func TestUsersMayDoWhatRBACGrants(t *testing.T) {

@@ -123,12 +123,8 @@ func (p *processes) pidsByName() map[string]int {
 
 // noted returns the files that hold process ids.
 func (p *processes) noted() []string {
-	var files []string
-	for _, name := range []string{"etcd", "kube-apiserver"} {
-		if _, err := os.Stat(p.pidFile(name)); err == nil {
-			files = append(files, p.pidFile(name))
-		}
-	}
+	// The pattern is well formed, which is the only thing that can fail.
+	files, _ := filepath.Glob(p.pidFile("*"))
 	return files
 }
 

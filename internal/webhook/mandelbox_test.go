@@ -8,6 +8,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
 )
@@ -129,6 +130,34 @@ var _ = Describe("The webhook of Mandelboxes", func() {
 			expectAdmitted(admit(ctx, another("default")))
 			hold(ctx, "default", 1)
 			atLimit(admit(ctx, another("default")))
+		})
+		It("refuses what it sees when ten come in one instant through two API servers, and no fewer than the limit", func(ctx context.Context) {
+			config, err := plane.AddAPIServer(ctx)
+			Expect(err).NotTo(HaveOccurred())
+			second, err := client.New(config, client.Options{Scheme: scheme})
+			Expect(err).NotTo(HaveOccurred())
+			servers := []client.Client{api, second}
+			answers := make(chan error, 10)
+			for n := range cap(answers) {
+				mandelbox := another("default")
+				go func() { answers <- servers[n%2].Create(ctx, mandelbox) }()
+				DeferCleanup(func(ctx context.Context) {
+					Expect(client.IgnoreNotFound(api.Delete(ctx, mandelbox))).To(Succeed())
+				})
+			}
+			admitted := 0
+			for range cap(answers) {
+				if err := <-answers; err != nil {
+					atLimit(nil, err)
+				} else {
+					admitted++
+				}
+			}
+			Expect(admitted).To(BeNumerically(">=", 3))
+			for _, server := range servers {
+				Eventually(func() error { return server.Create(ctx, another("default"), client.DryRunAll) }).
+					WithTimeout(eventuallyTimeout).Should(MatchError(ContainSubstring(v1alpha1.ReasonUserAlreadyActive)))
+			}
 		})
 		It("counts each user alone", func(ctx context.Context) {
 			hold(ctx, "default", 3)
