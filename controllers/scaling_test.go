@@ -60,6 +60,17 @@ func surplusFor(d time.Duration) func(*v1alpha1.Region) {
 	return func(r *v1alpha1.Region) { r.Spec.Capacity.ScaleDownStabilization = &metav1.Duration{Duration: d} }
 }
 
+// launching makes a region and a channel, and returns the host that is launched there.
+func (w *world) launching(ctx context.Context) *v1alpha1.Instance {
+	GinkgoHelper()
+	w.region(ctx, home)
+	w.channel(ctx, "stable", []string{home})
+	Eventually(w.hosts(ctx, v1alpha1.InstancePreConnection)).Should(HaveLen(1))
+	all, err := w.hosts(ctx, "")()
+	Expect(err).NotTo(HaveOccurred())
+	return &all[0]
+}
+
 // peak is a schedule that began a minute ago or more, and ends then.
 func peak(free int32, end time.Time) v1alpha1.Schedule {
 	begin := time.Now().UTC().Add(-time.Minute).Truncate(time.Minute)
@@ -195,12 +206,7 @@ var _ = Describe("Scaling", func() {
 	It("says that no zone has a host to give, and keeps the Instance", func(ctx context.Context) {
 		w := newWorld()
 		w.empty(home)
-		w.region(ctx, home)
-		w.channel(ctx, "stable", []string{home})
-		Eventually(w.hosts(ctx, v1alpha1.InstancePreConnection)).Should(HaveLen(1))
-		all, err := w.hosts(ctx, "")()
-		Expect(err).NotTo(HaveOccurred())
-		i := &all[0]
+		i := w.launching(ctx)
 		Eventually(w.is(ctx, i)).Should(Equal("PreConnection/" + v1alpha1.ReasonInsufficientCapacity))
 		Eventually(w.told(ctx, i)).Should(ContainElement(v1alpha1.ReasonInsufficientCapacity))
 		Eventually(w.scrape).Should(HaveKeyWithValue("launches_refused_total InsufficientCapacity us-east-1", BeNumerically(">", 0)))
@@ -213,12 +219,7 @@ var _ = Describe("Scaling", func() {
 		w := newWorld()
 		w.fault(awsemu.Fault{Operation: "RunInstances", Phase: awsemu.PhaseBefore, Action: awsemu.ActionError,
 			Code: "VcpuLimitExceeded", Message: "You have requested more vCPU capacity than your current limit allows.", Status: 400})
-		w.region(ctx, home)
-		w.channel(ctx, "stable", []string{home})
-		Eventually(w.hosts(ctx, v1alpha1.InstancePreConnection)).Should(HaveLen(1))
-		all, err := w.hosts(ctx, "")()
-		Expect(err).NotTo(HaveOccurred())
-		i := &all[0]
+		i := w.launching(ctx)
 		Eventually(w.is(ctx, i)).Should(Equal("PreConnection/" + v1alpha1.ReasonQuotaExceeded))
 		Eventually(func() string {
 			Expect(w.Get(ctx, client.ObjectKeyFromObject(i), i)).To(Succeed())
