@@ -23,7 +23,7 @@ import (
 // launch asks for the host unless EC2 has it: by an intent that was written
 // before, or a new one. What is observed first decides, so that a restart finds
 // the hosts of calls whose answers were lost.
-func (r *Reconciler) launch(_ context.Context, s *scope) error {
+func (r *Reconciler) launch(ctx context.Context, s *scope) error {
 	i := s.instance
 	if !toBeLaunched(s) {
 		return nil
@@ -36,6 +36,12 @@ func (r *Reconciler) launch(_ context.Context, s *scope) error {
 	var busy bool
 	if s.refusal, busy = r.Launcher.Last(i.UID); busy {
 		return nil
+	}
+	if launch := i.Status.Launch; launch != nil {
+		// The answer may have come after the host was looked for.
+		if _, presence := observer.Host(launch.Token, launch.Index); presence == cloud.Present {
+			return r.observe(ctx, s)
+		}
 	}
 	plan, next := r.plan(s)
 	if next > 0 {
