@@ -82,6 +82,10 @@ func gathered(name func(client.Object) string) handler.EventHandler {
 	return handler.Funcs{
 		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) { add(e.Object, q, gatherHosts) },
 		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q queue) {
+			if failsNow(e.ObjectOld.(*v1alpha1.Instance), e.ObjectNew.(*v1alpha1.Instance)) {
+				add(e.ObjectNew, q, 0)
+				return
+			}
 			old, now := censusOf(e.ObjectOld), censusOf(e.ObjectNew)
 			if now.claims = old.claims; old == now {
 				add(e.ObjectNew, q, gatherClaims)
@@ -91,6 +95,12 @@ func gathered(name func(client.Object) string) handler.EventHandler {
 		},
 		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q queue) { add(e.Object, q, gatherHosts) },
 	}
+}
+
+// failsNow says whether a host begins to leave that never became Active. The Region
+// remembers such, and must count it before it is gone.
+func failsNow(old, now *v1alpha1.Instance) bool {
+	return old.DeletionTimestamp.IsZero() && !now.DeletionTimestamp.IsZero() && now.Status.ActiveTime == nil
 }
 
 // hostCensus is what the census goes by: where a host is in its life, how much room
