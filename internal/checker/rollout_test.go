@@ -99,6 +99,7 @@ var rollouts = map[string]struct {
 		_, old := h.rollout()
 		other := h.host("other")
 		h.HostLost(old.Status.InstanceID)
+		h.cloud.Hosts[0].Live = false
 		h.remove(old)
 		h.pass(10 * time.Second)
 		h.remove(other)

@@ -65,22 +65,24 @@ var story = []chapter{{
 		return v.running("s1") && v.running("s2") && v.running("s3") && v.open(releases[0]) >= 3
 	},
 	act: func(ctx context.Context, t *trial, _ view) error {
-		return t.want(ctx, 1)
+		return t.want(ctx, 1, 0)
 	},
 }, {
 	what: "a host is drained, one session ends, one is deleted, one crashes as another comes, and a release is rolled out",
-	when: func(v view) bool { return v.open(releases[0]) <= 2 },
+	when: func(v view) bool { return v.shrunk() },
 	act: func(ctx context.Context, t *trial, v view) error {
 		return errors.Join(
 			t.patch(ctx, &v1alpha1.Instance{ObjectMeta: metav1.ObjectMeta{Name: v.sessions["s1"].Status.InstanceName}}, `{"spec":{"drain":true}}`),
 			t.exit(v, "s1", 0), t.deleteSession(ctx, "s2"), t.exit(v, "s3", 3), t.createSession(ctx, "s4"), t.release(ctx, 1),
+			// What the rollout launches is not to go before people have come to it.
+			t.want(ctx, 1, time.Minute),
 		)
 	},
 }, {
 	what: "the release is out: two come to it, the one before ends, and more room is wanted",
 	when: func(v view) bool { return v.active() == releases[1] && v.running("s4") },
 	act: func(ctx context.Context, t *trial, v view) error {
-		return errors.Join(t.createSession(ctx, "s5"), t.createSession(ctx, "s6"), t.exit(v, "s4", 0), t.want(ctx, 2))
+		return errors.Join(t.createSession(ctx, "s5"), t.createSession(ctx, "s6"), t.exit(v, "s4", 0), t.want(ctx, 2, time.Minute))
 	},
 }, {
 	what: "one leaves who has only just come",
@@ -98,7 +100,7 @@ var story = []chapter{{
 	what: "the last one comes, and less room is wanted",
 	when: func(v view) bool { return v.phase("s5") == v1alpha1.MandelboxFinished },
 	act: func(ctx context.Context, t *trial, _ view) error {
-		return errors.Join(t.want(ctx, 1), t.createSession(ctx, lastSession))
+		return errors.Join(t.want(ctx, 1, 0), t.createSession(ctx, lastSession))
 	},
 }}
 
@@ -144,14 +146,26 @@ func (v view) open(commit string) int {
 	return n
 }
 
+// shrunk says whether no host of the first release is too many: where each has a
+// session, none can go.
+func (v view) shrunk() bool {
+	for _, i := range v.hosts {
+		if i.Open() && len(i.Status.Claims) == 0 && v.open(releases[0]) > 2 {
+			return false
+		}
+	}
+	return true
+}
+
 // patch changes an object as a person would, whatever version there is.
 func (t *trial) patch(ctx context.Context, o client.Object, patch string) error {
 	return t.lane.api.Patch(ctx, o, client.RawPatch("application/merge-patch+json", []byte(patch)))
 }
 
-// want has the Region keep so many slots free.
-func (t *trial) want(ctx context.Context, free int) error {
-	return t.patch(ctx, theRegion(), fmt.Sprintf(`{"spec":{"capacity":{"desiredFreeMandelboxes":%d}}}`, free))
+// want has the Region keep so many slots free, and let go of a host that has been
+// too many for so long.
+func (t *trial) want(ctx context.Context, free int, stabilization time.Duration) error {
+	return t.patch(ctx, theRegion(), fmt.Sprintf(`{"spec":{"capacity":{"desiredFreeMandelboxes":%d,"scaleDownStabilization":%q}}}`, free, stabilization))
 }
 
 // exit has a session's container end by itself.

@@ -101,7 +101,7 @@ func (l *lane) play(ctx context.Context, plan Plan, command []string, expected s
 		lane: l, plan: plan, command: append(slices.Clone(command), managerFlags...), namer: newNamer(),
 		strikes: strikes{left: slices.Clone(plan)}, began: time.Now(), aws: newAWS(planted.delays),
 		checker: checker.New(checker.Options{
-			ClusterID: string(l.plane.ClusterUID()), Settle: 300 * time.Millisecond, Overlap: time.Second, OwnerGrace: 4 * time.Second,
+			ClusterID: string(l.plane.ClusterUID()), Overlap: time.Second, OwnerGrace: 4 * time.Second,
 		}),
 	}
 	t.wrote = t.began
