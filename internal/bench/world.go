@@ -106,18 +106,14 @@ func newWorld(ctx context.Context, r *run, o worldOptions) (_ *world, err error)
 }
 
 // startPlane starts a control plane that outlives ctx, for an end in order.
-func (w *world) startPlane(ctx context.Context) (err error) {
-	crds, err := os.MkdirTemp("", "mandelbox-bench-")
+func (w *world) startPlane(ctx context.Context) error {
+	crds, err := crd.Definitions()
 	if err != nil {
-		return fmt.Errorf("making a folder for the CRDs: %w", err)
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(crds)) }()
-	if err := os.CopyFS(crds, crd.Files); err != nil {
-		return fmt.Errorf("writing the CRDs: %w", err)
+		return err
 	}
 	lasting, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	detach := context.AfterFunc(ctx, cancel)
-	options := controlplane.Options{CRDPaths: []string{filepath.Join(crds, "bases")}, AuditPolicy: []byte(auditPolicy)}
+	options := controlplane.Options{CRDs: crds, AuditPolicy: []byte(auditPolicy)}
 	if w.Profiles != "" {
 		options.APIServerFlags = map[string][]string{"profiling": {"true"}}
 	}

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -59,6 +60,10 @@ type Options struct {
 	// CRDPaths are files, or folders of files, with CustomResourceDefinitions
 	// that are served before Start returns. A path that does not exist is an error.
 	CRDPaths []string
+
+	// CRDs are further CustomResourceDefinitions that are served before Start
+	// returns, such as a program carries.
+	CRDs []apiextensionsv1.CustomResourceDefinition
 
 	// AuditPolicy is an audit.k8s.io/v1 Policy in YAML. If it is set, the API
 	// server writes what the policy selects to the file AuditLogPath names, one
@@ -130,7 +135,7 @@ func Start(ctx context.Context, options Options) (_ *ControlPlane, err error) {
 	if err := plane.awaitReady(ctx); err != nil {
 		return nil, err
 	}
-	if err := plane.installCRDs(options.CRDPaths); err != nil {
+	if err := plane.installCRDs(options); err != nil {
 		return nil, err
 	}
 	if err := ctx.Err(); err != nil {
@@ -254,14 +259,18 @@ func ready(ctx context.Context, config *rest.Config) (kubeSystem types.UID, err 
 }
 
 // installCRDs creates the CRDs and waits until the API server serves their kinds.
-func (p *ControlPlane) installCRDs(paths []string) error {
-	if len(paths) == 0 {
+func (p *ControlPlane) installCRDs(options Options) error {
+	if len(options.CRDPaths)+len(options.CRDs) == 0 {
 		return nil
 	}
+	carried := make([]*apiextensionsv1.CustomResourceDefinition, len(options.CRDs))
+	for i := range options.CRDs {
+		carried[i] = options.CRDs[i].DeepCopy()
+	}
 	if _, err := envtest.InstallCRDs(p.config, envtest.CRDInstallOptions{
-		Paths: paths, ErrorIfPathMissing: true, MaxTime: readyTimeout, PollInterval: pollInterval,
+		Paths: options.CRDPaths, CRDs: carried, ErrorIfPathMissing: true, MaxTime: readyTimeout, PollInterval: pollInterval,
 	}); err != nil {
-		return fmt.Errorf("installing the CRDs of %v: %w", paths, err)
+		return fmt.Errorf("installing the CRDs of %v, and %d others: %w", options.CRDPaths, len(carried), err)
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
+	"github.com/mandelbox/mandelbox-operator/internal/checker/local"
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
 )
 
@@ -48,7 +49,7 @@ func (v view) state() string {
 func (v view) liveHosts() map[string]string {
 	running := map[string]string{}
 	for _, h := range v.cloud.Hosts {
-		if live(h) {
+		if local.Live(h) {
 			running[h.ID] = v1alpha1.LaunchKey(h.ClientToken, int32(h.LaunchIndex))
 		}
 	}

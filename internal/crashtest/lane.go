@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -83,16 +82,12 @@ func openLane(ctx context.Context) (_ *lane, err error) {
 }
 
 // startPlane starts a control plane with the CRDs, and makes clients.
-func (l *lane) startPlane(ctx context.Context) (err error) {
-	crds, err := os.MkdirTemp("", "mandelbox-crashtest-")
+func (l *lane) startPlane(ctx context.Context) error {
+	crds, err := crd.Definitions()
 	if err != nil {
-		return fmt.Errorf("making a folder for the CRDs: %w", err)
+		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(crds)) }()
-	if err := os.CopyFS(crds, crd.Files); err != nil {
-		return fmt.Errorf("writing the CRDs: %w", err)
-	}
-	l.plane, err = controlplane.Start(context.WithoutCancel(ctx), controlplane.Options{CRDPaths: []string{filepath.Join(crds, "bases")}})
+	l.plane, err = controlplane.Start(context.WithoutCancel(ctx), controlplane.Options{CRDs: crds})
 	if err != nil {
 		return err
 	}

@@ -120,7 +120,7 @@ func (l *lane) play(ctx context.Context, plan Plan, command []string, expected s
 	t.checker.Settle(time.Now())
 	err = errors.Join(err, t.seen.stop())
 	t.broken = append(t.broken, t.seen.doubles()...)
-	for _, v := range t.checker.Violations() {
+	for _, v := range t.violations() {
 		t.broken = append(t.broken, v.String())
 	}
 	result.Violations, result.Missed, result.Calls = t.broken, t.strikes.missed(), t.calls
@@ -152,7 +152,14 @@ func (t *trial) run(ctx context.Context, expected string) (state string, converg
 func (t *trial) wrong() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(t.broken) > 0 || len(t.checker.Violations()) > 0 || len(t.seen.doubles()) > 0
+	return len(t.broken) > 0 || len(t.violations()) > 0 || len(t.seen.doubles()) > 0
+}
+
+// violations are those that the checker found. Who keeps the last room is no part of
+// it: people drain hosts in the story, and the fleet shrinks without a pause, at any
+// moment of a rollout; package soak holds the operator to that.
+func (t *trial) violations() []checker.Violation {
+	return slices.DeleteFunc(t.checker.Violations(), func(v checker.Violation) bool { return v.Rule == checker.RuleRoom })
 }
 
 // mark notes when a part was over.
@@ -190,6 +197,9 @@ func (t *trial) tell(ctx context.Context) (bool, error) {
 		if err != nil {
 			return false, err
 		}
+		if !ok && t.hasty && t.wrong() {
+			return false, nil
+		}
 		if !ok {
 			t.fail("the story did not come to the chapter in which %s within %s:\n%s", c.what, patience, v.state())
 			return false, nil
@@ -216,6 +226,7 @@ func (t *trial) settle(ctx context.Context, expected string) (state string, ok b
 		return state, ok, err
 	}
 	switch entangled := v.entangled(); {
+	case t.hasty && t.wrong():
 	case expected != "" && state != expected:
 		t.fail("it did not come to the end of the undisturbed run within %s; the end was\n%s\nand should be\n%s", patience, state, expected)
 	case len(entangled) > 0:
@@ -263,7 +274,7 @@ func (t *trial) deleteAll(ctx context.Context) (bool, error) {
 		}
 	}
 	v, gone, err := t.await(ctx, func(v view) bool { return len(v.leftovers()) == 0 })
-	if err == nil && !gone {
+	if err == nil && !gone && !(t.hasty && t.wrong()) {
 		t.fail("everything was deleted, and %s later there are still %v", patience, v.leftovers())
 	}
 	return gone, err

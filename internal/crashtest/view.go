@@ -17,6 +17,7 @@ import (
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
 	"github.com/mandelbox/mandelbox-operator/internal/awsemu"
 	"github.com/mandelbox/mandelbox-operator/internal/checker"
+	"github.com/mandelbox/mandelbox-operator/internal/checker/local"
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
 )
 
@@ -140,7 +141,7 @@ func (o *observer) run(aws func() awsemu.Observation, c *checker.Checker, versio
 		// What the versions say must have been so in the cloud before.
 		seen := aws()
 		now := time.Now()
-		c.Cloud(now, translate(seen))
+		c.Cloud(now, local.Observation(seen))
 		for _, v := range batch {
 			c.Version(now, v)
 		}
@@ -189,27 +190,6 @@ func (o *observer) stop() error {
 	<-o.done
 	return o.err
 }
-
-// translate says in the checker's words what the local AWS runs.
-func translate(o awsemu.Observation) checker.Observation {
-	out := checker.Observation{Hosts: make([]checker.Host, 0, len(o.Hosts)), Tasks: make([]checker.Task, 0, len(o.Tasks))}
-	for _, h := range o.Hosts {
-		out.Hosts = append(out.Hosts, checker.Host{
-			ID: h.ID, ClientToken: h.ClientToken, LaunchIndex: h.LaunchIndex, Cluster: h.Tags[cloud.TagCluster],
-			Live: live(h), Registered: h.ContainerInstanceARN != "",
-		})
-	}
-	for _, t := range o.Tasks {
-		out.Tasks = append(out.Tasks, checker.Task{
-			ARN: t.ARN, InstanceID: t.InstanceID, StartedBy: t.StartedBy, LastStatus: t.LastStatus, DesiredStatus: t.Desired,
-			StopCode: t.StopCode, StoppedReason: t.StoppedReason, StartedAt: t.StartedAt, StoppedAt: t.StoppedAt,
-		})
-	}
-	return out
-}
-
-// live says whether EC2 runs a host, or is about to.
-func live(h awsemu.ObservedHost) bool { return h.State == "pending" || h.State == "running" }
 
 // runs says whether a task is to run.
 func runs(t awsemu.ObservedTask) bool {

@@ -11,6 +11,7 @@ import (
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
 	"github.com/mandelbox/mandelbox-operator/internal/awsemu"
 	"github.com/mandelbox/mandelbox-operator/internal/checker"
+	"github.com/mandelbox/mandelbox-operator/internal/checker/local"
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
 )
 
@@ -109,7 +110,7 @@ func drain(versions <-chan checker.Version) []checker.Version {
 func (f *feed) look(batch []checker.Version) {
 	observation := f.world.aws.Observe()
 	now := time.Now()
-	f.checker.Cloud(now, translate(observation))
+	f.checker.Cloud(now, local.Observation(observation))
 	for _, v := range batch {
 		f.checker.Version(now, v)
 	}
@@ -123,26 +124,6 @@ func (f *feed) look(batch []checker.Version) {
 		f.objects.take(v)
 	}
 }
-
-// translate says in the checker's words what the local AWS runs.
-func translate(o awsemu.Observation) checker.Observation {
-	out := checker.Observation{Hosts: make([]checker.Host, 0, len(o.Hosts)), Tasks: make([]checker.Task, 0, len(o.Tasks))}
-	for _, h := range o.Hosts {
-		out.Hosts = append(out.Hosts, checker.Host{
-			ID: h.ID, ClientToken: h.ClientToken, LaunchIndex: h.LaunchIndex, Cluster: h.Tags[cloud.TagCluster],
-			Live: live(h), Registered: h.ContainerInstanceARN != "",
-		})
-	}
-	for _, t := range o.Tasks {
-		out.Tasks = append(out.Tasks, checker.Task{
-			ARN: t.ARN, InstanceID: t.InstanceID, StartedBy: t.StartedBy, LastStatus: t.LastStatus, DesiredStatus: t.Desired,
-			StopCode: t.StopCode, StoppedReason: t.StoppedReason, StartedAt: t.StartedAt, StoppedAt: t.StoppedAt,
-		})
-	}
-	return out
-}
-
-func live(h awsemu.ObservedHost) bool { return h.State == "pending" || h.State == "running" }
 
 // take counts a version.
 func (s *seen) take(v checker.Version) {
@@ -204,7 +185,7 @@ func (f *feed) liveHosts(region string, registered bool) []string {
 	defer f.mu.Unlock()
 	var ids []string
 	for _, h := range f.cloud.Hosts {
-		if h.Region == region && live(h) && (!registered || h.AgentConnected) {
+		if h.Region == region && local.Live(h) && (!registered || h.AgentConnected) {
 			ids = append(ids, h.ID)
 		}
 	}

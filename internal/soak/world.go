@@ -10,8 +10,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"time"
 
 	awssdk "github.com/aws/aws-sdk-go-v2/aws"
@@ -101,18 +99,14 @@ func newWorld(ctx context.Context, seed uint64, images []string, command []strin
 }
 
 // startPlane starts a control plane that outlives ctx: the end in order needs it.
-func (w *world) startPlane(ctx context.Context) (err error) {
-	crds, err := os.MkdirTemp("", "mandelbox-soak-")
+func (w *world) startPlane(ctx context.Context) error {
+	crds, err := crd.Definitions()
 	if err != nil {
-		return fmt.Errorf("making a folder for the CRDs: %w", err)
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(crds)) }()
-	if err := os.CopyFS(crds, crd.Files); err != nil {
-		return fmt.Errorf("writing the CRDs: %w", err)
+		return err
 	}
 	lasting, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	detach := context.AfterFunc(ctx, cancel)
-	w.plane, err = controlplane.Start(lasting, controlplane.Options{CRDPaths: []string{filepath.Join(crds, "bases")}})
+	w.plane, err = controlplane.Start(lasting, controlplane.Options{CRDs: crds})
 	if err != nil {
 		cancel()
 		return err

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -42,17 +41,13 @@ const (
 )
 
 // startControlPlane starts a Kubernetes API that serves the four kinds.
-func (d *demo) startControlPlane(ctx context.Context) (err error) {
-	crds, err := os.MkdirTemp("", "mandelbox-demo-")
+func (d *demo) startControlPlane(ctx context.Context) error {
+	crds, err := crd.Definitions()
 	if err != nil {
-		return fmt.Errorf("making a folder for the CRDs: %w", err)
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(crds)) }()
-	if err := os.CopyFS(crds, crd.Files); err != nil {
-		return fmt.Errorf("writing the CRDs: %w", err)
+		return err
 	}
 	// Stopping in order needs the API after ctx is done.
-	plane, stopEarly, err := startPlane(ctx, controlplane.Options{AssetsDir: d.AssetsDir, CRDPaths: []string{filepath.Join(crds, "bases")}})
+	plane, stopEarly, err := startPlane(ctx, controlplane.Options{AssetsDir: d.AssetsDir, CRDs: crds})
 	if err != nil {
 		return err
 	}
