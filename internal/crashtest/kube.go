@@ -38,7 +38,7 @@ func copyHeader(to, from http.Header) {
 	}
 }
 
-// ServeKube is the proxy before the API server.
+// serveKube is the proxy before the API server.
 func (t *trial) serveKube(w http.ResponseWriter, r *http.Request) {
 	about, ok := targetOf(r.URL)
 	switch {
@@ -59,6 +59,7 @@ func (t *trial) changeKube(w http.ResponseWriter, r *http.Request, about target)
 	}
 	call, counts := t.namer.kube(r.Method, about, body)
 	if !counts {
+		t.touch()
 		t.pass(w, r, body)
 		return
 	}
@@ -176,7 +177,8 @@ func refusal(code int32, reason metav1.StatusReason, message string) answer {
 	return answer{status: int(code), header: jsonHeader(), body: body}
 }
 
-// refusals are the answers of the API server that happen to a call.
+// refusalOf is the answer of the API server that happens to a call; ok is false if
+// something else does.
 func refusalOf(how How) (a answer, ok bool) {
 	switch how {
 	case Conflict:

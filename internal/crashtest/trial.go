@@ -119,6 +119,17 @@ func (l *lane) play(ctx context.Context, plan Plan, command []string, expected s
 	t.aws.Close()
 	t.checker.Settle(time.Now())
 	err = errors.Join(err, t.seen.stop())
+	t.conclude(&result)
+	if !result.Converged {
+		err = errors.Join(err, l.clear(context.WithoutCancel(ctx)))
+	}
+	return result, err
+}
+
+// conclude says what came of it.
+func (t *trial) conclude(result *Result) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.broken = append(t.broken, t.seen.doubles()...)
 	for _, v := range t.violations() {
 		t.broken = append(t.broken, v.String())
@@ -126,10 +137,6 @@ func (l *lane) play(ctx context.Context, plan Plan, command []string, expected s
 	result.Violations, result.Missed, result.Calls = t.broken, t.strikes.missed(), t.calls
 	result.Times, result.Starts, result.Log = t.milestone, t.starts, t.log.String()
 	result.Took = time.Since(t.began)
-	if !result.Converged {
-		err = errors.Join(err, l.clear(context.WithoutCancel(ctx)))
-	}
-	return result, err
 }
 
 // run is the story, its end, and the end of everything.
@@ -183,11 +190,29 @@ func (t *trial) await(ctx context.Context, is func(v view) bool) (v view, ok boo
 		case <-changed:
 		case <-ctx.Done():
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				return v, false, nil
+				return v, false, t.compare(context.WithoutCancel(ctx), v)
 			}
 			return v, false, ctx.Err()
 		}
 	}
+}
+
+// compare says if the watches, by which everything is judged, are behind what the
+// API server has of hosts.
+func (t *trial) compare(ctx context.Context, v view) error {
+	var hosts v1alpha1.InstanceList
+	if err := t.lane.api.List(ctx, &hosts); err != nil {
+		return fmt.Errorf("reading what there is: %w", err)
+	}
+	behind := len(hosts.Items) != len(v.hosts)
+	for i := range hosts.Items {
+		told := v.hosts[hosts.Items[i].Name]
+		behind = behind || told == nil || told.ResourceVersion != hosts.Items[i].ResourceVersion
+	}
+	if behind {
+		t.fail("the watch is behind what the API server has of Instances")
+	}
+	return nil
 }
 
 // tell has the chapters happen one after the other.
@@ -285,6 +310,13 @@ func (t *trial) fail(format string, args ...any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.broken = append(t.broken, fmt.Sprintf(format, args...))
+}
+
+// touch notes a write that has no name.
+func (t *trial) touch() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.wrote = time.Now()
 }
 
 // meet notes a call, and says what happens at it. What lasts begins.
