@@ -134,8 +134,22 @@ func (o *observer) holdTasks() {
 	}
 }
 
-// doubles says what was ever there twice, for nobody, or for longer than its slot: hosts are still listed
-// long after they are terminated, and tasks after they stopped.
+// forNobody says which hosts no Instance ever had an intent for. While things move, the
+// news of an intent may come after that of its host.
+func (o *observer) forNobody() []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var wrong []string
+	for _, h := range o.now.cloud.Hosts {
+		if key := v1alpha1.LaunchKey(h.ClientToken, int32(h.LaunchIndex)); len(o.launches[key]) == 0 {
+			wrong = append(wrong, fmt.Sprintf("host %s was launched for nobody (token and index %s)", h.ID, key))
+		}
+	}
+	return wrong
+}
+
+// doubles says what was ever there twice, or for longer than its slot: hosts are still
+// listed long after they are terminated, and tasks after they stopped.
 func (o *observer) doubles() []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -144,9 +158,6 @@ func (o *observer) doubles() []string {
 	for _, h := range o.now.cloud.Hosts {
 		key := v1alpha1.LaunchKey(h.ClientToken, int32(h.LaunchIndex))
 		owners := o.launches[key]
-		if len(owners) == 0 {
-			wrong = append(wrong, fmt.Sprintf("host %s was launched for nobody (token and index %s)", h.ID, key))
-		}
 		if len(owners) > 1 {
 			wrong = append(wrong, fmt.Sprintf("token and index %s were those of Instances %v", key, owners))
 		}

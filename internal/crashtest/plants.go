@@ -55,9 +55,9 @@ var plants = map[string]plant{
 	"claim": {
 		what: "claims are written without a lock",
 		plans: []string{
-			"hold=instances,600ms@patch:mandelboxes/s3/status.finishedTime#1", "hold=instances,600ms@patch:instances/host-2/status.claims#1",
-			"hold=instances,800ms@patch:instances/host-1/status.phase#2", "rival=1.5s@create:instances/host-1#1",
-			"stale=800ms@patch:mandelboxes/s3/status.finishedTime#1",
+			"hold=instances,1.5s@patch:mandelboxes/s3/status.taskARN#1", "hold=instances,1s@aws:StopTask/s2#1",
+			"hold=instances,2s@patch:mandelboxes/s2/status.taskARN#1", "rival=1.5s@create:instances/host-1#1",
+			"hold=instances,1s@patch:mandelboxes/s3/status.finishedTime#1",
 		},
 		begin: func(*trial) bug {
 			return bug{write: func(c Call, about target, body []byte) ([]byte, bool) {

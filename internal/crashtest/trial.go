@@ -130,7 +130,7 @@ func (l *lane) play(ctx context.Context, plan Plan, command []string, expected s
 func (t *trial) conclude(result *Result) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.broken = append(t.broken, t.seen.doubles()...)
+	t.broken = append(append(t.broken, t.seen.forNobody()...), t.seen.doubles()...)
 	for _, v := range t.violations() {
 		t.broken = append(t.broken, v.String())
 	}
