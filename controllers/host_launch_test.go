@@ -123,7 +123,7 @@ var _ = Describe("Exactly one EC2 instance for each Instance", func() {
 
 	It("where AWS throttles", func(ctx context.Context) {
 		w := newWorld()
-		w.fault(awsemu.Fault{Operation: "RunInstances", Action: awsemu.ActionThrottle, Count: 10})
+		w.fault(awsemu.Fault{Operation: "RunInstances", Action: awsemu.ActionThrottle, Count: 6})
 		w.fleet(ctx, 4)
 		w.expectOneHostEach(ctx)
 		Expect(len(w.launchTokens())).To(BeNumerically("<=", 4), "a throttled call is repeated under its token")

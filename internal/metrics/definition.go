@@ -97,3 +97,22 @@ func (d *Definition) NewGauge() *prometheus.GaugeVec {
 func (d *Definition) NewHistogram() *prometheus.HistogramVec {
 	return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: d.Name, Help: d.Help, Buckets: d.Buckets}, d.Labels)
 }
+
+// NewScraped returns a gauge of the definition whose values are asked for when it is
+// scraped: values tells each with its labels.
+func (d *Definition) NewScraped(values func(tell func(value float64, labels ...string))) prometheus.Collector {
+	return &scraped{definition: d, values: values}
+}
+
+type scraped struct {
+	definition *Definition
+	values     func(tell func(value float64, labels ...string))
+}
+
+// Describe names the gauge.
+func (s *scraped) Describe(ch chan<- *prometheus.Desc) { ch <- s.definition.desc }
+
+// Collect asks for the values.
+func (s *scraped) Collect(ch chan<- prometheus.Metric) {
+	s.values(func(value float64, labels ...string) { s.definition.send(ch, value, labels...) })
+}

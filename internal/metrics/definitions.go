@@ -203,4 +203,14 @@ var (
 		Name: "mandelbox_aws_throttled_attempts_total", Type: Counter, Stability: Stable, Labels: []string{"service", "operation", "region"},
 		Help: "Attempts of calls to AWS that were throttled, those included that a retry made good, by service, operation and AWS region.",
 	})
+	// AWSAllowedRate tells what the operator does about throttles.
+	AWSAllowedRate = define(Definition{
+		Name: "mandelbox_aws_allowed_rate", Type: Gauge, Stability: Alpha, Labels: []string{"service", "operation", "region"},
+		Help: "Attempts a second that the operator allows itself of an operation that AWS has throttled, by service, operation and AWS region; absent while the operation is unbounded.",
+	})
+	// AWSWait is what that costs.
+	AWSWait = define(Definition{
+		Name: "mandelbox_aws_wait_seconds_total", Type: Counter, Stability: Alpha, Labels: []string{"service", "operation", "region"},
+		Help: "How long attempts of calls to AWS were held back after throttles, in seconds, by service, operation and AWS region.",
+	})
 )

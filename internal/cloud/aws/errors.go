@@ -143,6 +143,9 @@ func codeOf(err error) string {
 	if err == nil {
 		return ""
 	}
+	if heldBack(err) {
+		return "HeldBack"
+	}
 	if apiErr, ok := errors.AsType[smithy.APIError](err); ok {
 		return apiErr.ErrorCode()
 	}

@@ -21,9 +21,10 @@ import (
 type metrics struct {
 	duration  *prometheus.HistogramVec
 	throttled *prometheus.CounterVec
+	wait      *prometheus.CounterVec
 }
 
-func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
+func newMetrics(registerer prometheus.Registerer, pacing *pacing) (*metrics, error) {
 	if registerer == nil {
 		return nil, nil
 	}
@@ -35,7 +36,21 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &metrics{duration: duration, throttled: throttled}, nil
+	wait, err := telemetry.Register(registerer, telemetry.AWSWait.NewCounter())
+	if err != nil {
+		return nil, err
+	}
+	if _, err := telemetry.Register(registerer, telemetry.AWSAllowedRate.NewScraped(pacing.report)); err != nil {
+		return nil, err
+	}
+	return &metrics{duration: duration, throttled: throttled, wait: wait}, nil
+}
+
+// waited counts how long an attempt was held back.
+func (m *metrics) waited(what called, region string, d time.Duration) {
+	if m != nil {
+		m.wait.WithLabelValues(what.service, what.operation, region).Add(d.Seconds())
+	}
 }
 
 // middleware measures each call as its caller sees it, and counts the attempts of

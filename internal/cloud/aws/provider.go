@@ -10,14 +10,13 @@
 package aws
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
-	"time"
 
 	awssdk "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/middleware"
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
@@ -26,17 +25,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
-)
-
-const (
-	// maxAttempts is how often the SDK tries a call: three, as by its default. Each
-	// client has a quota of 500 tokens for retries, 5 a retry, which refills only
-	// with success; more attempts would empty it during a long throttling, and all
-	// calls would then fail at once. Callers try again at their own, slower pace.
-	// See https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html.
-	maxAttempts = 3
-	// maxBackoff is the longest pause between two attempts of one call.
-	maxBackoff = 5 * time.Second
 )
 
 // Options say how AWS is reached.
@@ -54,6 +42,7 @@ type Options struct {
 type Provider struct {
 	config  awssdk.Config
 	metrics *metrics
+	pacing  *pacing
 }
 
 var _ cloud.Provider = (*Provider)(nil)
@@ -67,11 +56,12 @@ func New(_ context.Context, opts Options) (*Provider, error) {
 		name, version, _ := strings.Cut(opts.UserAgent, "/")
 		config.APIOptions = append(config.APIOptions, middleware.AddUserAgentKeyValue(name, version))
 	}
-	metrics, err := newMetrics(opts.Registerer)
+	pacing := newPacing()
+	metrics, err := newMetrics(opts.Registerer, pacing)
 	if err != nil {
 		return nil, err
 	}
-	return &Provider{config: config, metrics: metrics}, nil
+	return &Provider{config: config, metrics: metrics, pacing: pacing}, nil
 }
 
 // Open returns a client for the target. It makes no call to AWS: a role is
@@ -84,19 +74,10 @@ func (p *Provider) Open(_ context.Context, target cloud.Target) (cloud.API, erro
 	config := p.config.Copy()
 	config.Region = target.AWSRegion
 	config.APIOptions = append(config.APIOptions, p.metrics.middleware(target.AWSRegion))
+	config.APIOptions = append(config.APIOptions, p.pacing.middleware(account{target.AWSRegion, target.RoleARN}, p.metrics))
 	if config.Retryer == nil && config.RetryMode != awssdk.RetryModeAdaptive {
-		attempts := config.RetryMaxAttempts
-		// Each service client makes a retryer of its own, and so has a quota of its own.
-		config.Retryer = func() awssdk.Retryer {
-			return retry.NewStandard(func(o *retry.StandardOptions) {
-				o.MaxAttempts = maxAttempts
-				if attempts > 0 {
-					o.MaxAttempts = attempts
-				}
-				o.MaxBackoff = maxBackoff
-				o.Retryables = append([]retry.IsErrorRetryable{retry.IsErrorRetryableFunc(noCapacity)}, o.Retryables...)
-			})
-		}
+		attempts := cmp.Or(config.RetryMaxAttempts, maxAttempts)
+		config.Retryer = func() awssdk.Retryer { return newRetryer(attempts) }
 	}
 	if target.RoleARN != "" {
 		role := stscreds.NewAssumeRoleProvider(sts.NewFromConfig(config), target.RoleARN,
@@ -108,17 +89,6 @@ func (p *Provider) Open(_ context.Context, target cloud.Target) (cloud.API, erro
 		c.queue = &eventQueue{target: target, sqs: sqs.NewFromConfig(config)}
 	}
 	return c, nil
-}
-
-// noCapacity has the SDK not repeat what AWS has no capacity for. It is one of
-// EC2's server errors, status 500, which would be tried three times with pauses
-// before the next zone or type is.
-// See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html#api-error-codes-table-server.
-func noCapacity(err error) awssdk.Ternary {
-	if kindOf(err) == cloud.KindCapacity {
-		return awssdk.FalseTernary
-	}
-	return awssdk.UnknownTernary
 }
 
 // client is a region of an account.
