@@ -10,9 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -44,12 +42,8 @@ var shellBlocks = regexp.MustCompile("(?ms)^```sh\n(.*?)^```")
 // commands are the lines of the README's shell blocks, in their order.
 func commands(t *testing.T) []string {
 	t.Helper()
-	content, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var lines []string
-	for _, block := range shellBlocks.FindAllSubmatch(content, -1) {
+	for _, block := range shellBlocks.FindAllSubmatch(read(t, "README.md"), -1) {
 		lines = append(lines, strings.Split(strings.TrimSpace(string(block[1])), "\n")...)
 	}
 	if len(lines) == 0 {
@@ -58,8 +52,8 @@ func commands(t *testing.T) []string {
 	return lines
 }
 
-// TestReadme runs the README's commands, as its reader would, with the demo in
-// another terminal. Of make's targets, which CI and config/config_test.go run, it
+// TestReadme runs the commands of the README, and then those of pages in docs/, as
+// their reader would, with the demo in another terminal. Of make's targets, which CI and config/config_test.go run, it
 // sees that they exist.
 func TestReadme(t *testing.T) {
 	reader := &reader{demo: startDemo(t)}
@@ -82,6 +76,7 @@ func TestReadme(t *testing.T) {
 			t.Errorf("%s, which tests %q, is gone: %v", where, command, err)
 		}
 	}
+	reader.followPages(t)
 }
 
 // reader is somebody who follows the README.
@@ -244,31 +239,4 @@ func (d *runningDemo) variable(name string) string {
 		}
 	}
 	return ""
-}
-
-// link finds the links in Markdown.
-var link = regexp.MustCompile(`\]\(([^)#]+)\)`)
-
-// TestReadmeLinks sees that what the README points to in this repository is there,
-// and that its table of folders is right.
-func TestReadmeLinks(t *testing.T) {
-	content, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var targets []string
-	for _, match := range link.FindAllSubmatch(content, -1) {
-		if target := string(match[1]); !strings.Contains(target, "://") {
-			targets = append(targets, target)
-		}
-	}
-	for _, match := range regexp.MustCompile("`([a-z0-9/]+/)`").FindAllSubmatch(content, -1) {
-		targets = append(targets, string(match[1]))
-	}
-	slices.Sort(targets)
-	for _, target := range slices.Compact(targets) {
-		if _, err := os.Stat(filepath.FromSlash(target)); err != nil {
-			t.Errorf("the README points to %s: %v", target, err)
-		}
-	}
 }
