@@ -30,6 +30,7 @@ import (
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
 	"github.com/mandelbox/mandelbox-operator/controllers/trigger"
+	"github.com/mandelbox/mandelbox-operator/controllers/index"
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
 	"github.com/mandelbox/mandelbox-operator/internal/metrics"
 )
@@ -127,15 +128,24 @@ func (s *Sweeper) sweep(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// sweepRegion takes the cloud's list first and the live list of objects after it,
-// so that whatever was made in between has its object in the second.
+// sweepRegion takes the cloud's list first and the list of objects after it, so that
+// whatever was made in between has its object in the second. What the cache has is
+// owned; only for what it lacks are the objects listed live, which for a large fleet
+// is too much to do over and over.
 func (s *Sweeper) sweepRegion(ctx context.Context, region *v1alpha1.Region, open *cloud.Region) error {
 	hosts, tasks := open.Observer().Hosts(), open.Observer().Tasks()
 	var instances v1alpha1.InstanceList
-	if err := s.Live.List(ctx, &instances, client.MatchingFields{"spec.regionName": region.Name}); err != nil {
-		return fmt.Errorf("listing Instances live: %w", err)
+	if err := s.Client.List(ctx, &instances, client.MatchingFields{index.InstanceByRegion: region.Name}, client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("listing Instances: %w", err)
 	}
 	orphans, fleet := unowned(hosts, instances.Items, open.Target())
+	if len(orphans) > 0 {
+		instances = v1alpha1.InstanceList{}
+		if err := s.Live.List(ctx, &instances, client.MatchingFields{"spec.regionName": region.Name}); err != nil {
+			return fmt.Errorf("listing Instances live: %w", err)
+		}
+		orphans, fleet = unowned(hosts, instances.Items, open.Target())
+	}
 	s.Counts.OrphansFound(region.Name, metrics.OrphanHost, len(orphans))
 	due := s.due(region.Name, orphans)
 	var errs []error

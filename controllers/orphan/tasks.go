@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
+	"github.com/mandelbox/mandelbox-operator/controllers/index"
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
 	"github.com/mandelbox/mandelbox-operator/internal/metrics"
 )
@@ -68,25 +69,23 @@ func (s *Sweeper) refuseTasks(region *v1alpha1.Region, due, running int) bool {
 }
 
 // dropOwned takes out the tasks whose session exists: by the cache, and what the
-// cache lacks by a live read.
+// cache lacks by a live list.
 func (s *Sweeper) dropOwned(ctx context.Context, suspects map[string]cloud.Task) error {
-	alive, err := uids(ctx, s.Client)
-	if err != nil {
-		return err
-	}
-	unknown := false
 	for arn, task := range suspects {
 		uid, _, _ := cloud.ParseStartedBy(task.StartedBy)
-		if alive[uid] {
+		var sessions v1alpha1.MandelboxList
+		if err := s.Client.List(ctx, &sessions, client.MatchingFields{index.MandelboxByUID: uid}, client.UnsafeDisableDeepCopy); err != nil {
+			return fmt.Errorf("looking for the Mandelbox of a task: %w", err)
+		}
+		if len(sessions.Items) > 0 {
 			delete(suspects, arn)
-		} else {
-			unknown = true
 		}
 	}
-	if !unknown {
+	if len(suspects) == 0 {
 		return nil
 	}
-	if alive, err = uids(ctx, s.Live); err != nil {
+	alive, err := s.liveUIDs(ctx)
+	if err != nil {
 		return err
 	}
 	for arn, task := range suspects {
@@ -97,10 +96,11 @@ func (s *Sweeper) dropOwned(ctx context.Context, suspects map[string]cloud.Task)
 	return nil
 }
 
-func uids(ctx context.Context, reader client.Reader) (map[string]bool, error) {
+// liveUIDs are the uids of all Mandelboxes there are.
+func (s *Sweeper) liveUIDs(ctx context.Context) (map[string]bool, error) {
 	var list v1alpha1.MandelboxList
-	if err := reader.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
-		return nil, fmt.Errorf("listing Mandelboxes: %w", err)
+	if err := s.Live.List(ctx, &list); err != nil {
+		return nil, fmt.Errorf("listing Mandelboxes live: %w", err)
 	}
 	alive := make(map[string]bool, len(list.Items))
 	for i := range list.Items {

@@ -17,8 +17,11 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// profileSeconds is how long a processor profile is taken.
-const profileSeconds = 5
+// processorProfile is where a processor profile of profileSeconds is served.
+const (
+	profileSeconds   = 5
+	processorProfile = "/debug/pprof/profile?seconds=5"
+)
 
 // profileAddress is where the next manager serves its profiles; empty for nowhere.
 func (w *world) profileAddress(ctx context.Context) (string, error) {
@@ -35,7 +38,7 @@ func (w *world) profileAddress(ctx context.Context) (string, error) {
 }
 
 // profile takes processor profiles of the newest manager and of the API server from
-// now on, if profiles are asked for. The function it returns waits for their end.
+// now on, and a heap profile of the manager when they are taken, if profiles are asked for. The function it returns waits for their end.
 func (w *world) profile(ctx context.Context, name string) func() error {
 	if w.profilePort == 0 {
 		return func() error { return nil }
@@ -50,17 +53,22 @@ func (w *world) profile(ctx context.Context, name string) func() error {
 	}
 	var taken errgroup.Group
 	taken.Go(func() error {
-		return download(ctx, http.DefaultClient, fmt.Sprintf("http://127.0.0.1:%d", w.profilePort), file("manager"))
+		return download(ctx, http.DefaultClient, fmt.Sprintf("http://127.0.0.1:%d%s", w.profilePort, processorProfile), file("manager"))
 	})
-	taken.Go(func() error { return download(ctx, apiServer, config.Host, file("apiserver")) })
-	return taken.Wait
+	taken.Go(func() error { return download(ctx, apiServer, config.Host+processorProfile, file("apiserver")) })
+	return func() error {
+		if err := taken.Wait(); err != nil {
+			return err
+		}
+		return download(ctx, http.DefaultClient, fmt.Sprintf("http://127.0.0.1:%d/debug/pprof/heap", w.profilePort), file("heap"))
+	}
 }
 
 // download writes the profile that a server serves to a file.
-func download(ctx context.Context, client *http.Client, server, path string) (err error) {
+func download(ctx context.Context, client *http.Client, url, path string) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*profileSeconds*time.Second)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("%s/debug/pprof/profile?seconds=%d", server, profileSeconds), nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return fmt.Errorf("asking for a profile: %w", err)
 	}
