@@ -23,9 +23,14 @@ import (
 )
 
 const (
-	// gatherTime is how long requests are gathered, so that hosts of one decision
-	// share a call.
-	gatherTime = 50 * time.Millisecond
+	// Requests are gathered, so that hosts of one decision share a call: a large one
+	// takes seconds to become requests, since each host's finalizer is written before.
+	// What can share a call is called for when it has come to a full call, when
+	// gatherQuiet has passed without another, or gatherMost since the first. Hosts
+	// take a minute to boot. gatherTick is the time between two looks.
+	gatherQuiet = 250 * time.Millisecond
+	gatherMost  = 5 * time.Second
+	gatherTick  = 50 * time.Millisecond
 	// maxPerCall is how many hosts one call asks for. EC2 advises to split large
 	// launches. See https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html.
 	maxPerCall = 100
@@ -42,6 +47,8 @@ type order struct {
 	instance *v1alpha1.Instance
 	cloud    *cloud.Region
 	plan     plan
+	// asked is when the host was asked for first; the Launcher notes it.
+	asked time.Time
 }
 
 // plan is what is launched; the parameters of the call without token and count.
@@ -118,23 +125,48 @@ func (l *Launcher) Start(ctx context.Context) error {
 			return nil
 		case <-l.wake:
 		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-l.Clock.After(gatherTime):
-		}
-		for _, group := range l.gather() {
-			rounds.Go(func() {
-				// The call is not the context's of whoever asked first, nor is it
-				// abandoned when the manager stops: its answer would be lost.
-				bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), launchTimeout)
-				defer cancel()
-				if err := l.launch(bounded, group); err != nil {
-					log.Error(err, "A launch was not answered well", "hosts", len(group))
-				}
-			})
+		for l.waiting() {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-l.Clock.After(gatherTick):
+			}
+			for _, group := range l.gather(l.ripe) {
+				rounds.Go(func() {
+					// The call is not the context's of whoever asked first, nor is it
+					// abandoned when the manager stops: its answer would be lost.
+					bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), launchTimeout)
+					defer cancel()
+					if err := l.launch(bounded, group); err != nil {
+						log.Error(err, "A launch was not answered well", "hosts", len(group))
+					}
+				})
+			}
 		}
 	}
+}
+
+// waiting says whether there are orders.
+func (l *Launcher) waiting() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.orders) > 0
+}
+
+// ripe says whether it is worth waiting no longer for orders that could share the
+// call of these.
+func (l *Launcher) ripe(group []order) bool {
+	first, last := group[0].asked, group[0].asked
+	for _, o := range group {
+		if o.asked.Before(first) {
+			first = o.asked
+		}
+		if o.asked.After(last) {
+			last = o.asked
+		}
+	}
+	now := l.Clock.Now()
+	return len(group) >= maxPerCall || now.Sub(last) >= gatherQuiet || now.Sub(first) >= gatherMost
 }
 
 // Ask orders the launch of a host, unless one is under way.
@@ -143,6 +175,9 @@ func (l *Launcher) Ask(o order) {
 	defer l.mu.Unlock()
 	if l.busy[o.instance.UID] {
 		return
+	}
+	if o.asked = l.Clock.Now(); !l.orders[o.instance.UID].asked.IsZero() {
+		o.asked = l.orders[o.instance.UID].asked
 	}
 	l.orders[o.instance.UID] = o
 	select {
@@ -188,25 +223,32 @@ func (l *Launcher) Forget(uid types.UID) {
 	delete(l.spent, uid)
 }
 
-// gather takes the orders that wait, in groups that share a call.
-func (l *Launcher) gather() [][]order {
+// gather takes the orders that wait and are ripe, in groups that share a call.
+func (l *Launcher) gather(ripe func(group []order) bool) [][]order {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	groups := map[string][]order{}
-	for uid, o := range l.orders {
+	for _, o := range l.orders {
 		key := o.cloud.Target().Region + "/" + o.plan.hash
 		if o.instance.Status.Launch != nil && !l.refused(o.instance) {
 			key = o.cloud.Target().Region + "/token/" + o.instance.Status.Launch.Token
 		}
 		groups[key] = append(groups[key], o)
-		l.busy[uid] = true
 	}
-	l.orders = map[types.UID]order{}
 	var calls [][]order
 	for _, key := range slices.Sorted(maps.Keys(groups)) {
 		group := groups[key]
 		slices.SortFunc(group, func(a, b order) int { return compareNames(a.instance.Name, b.instance.Name) })
-		calls = slices.AppendSeq(calls, slices.Chunk(group, maxPerCall))
+		for call := range slices.Chunk(group, maxPerCall) {
+			if !ripe(call) {
+				continue
+			}
+			for _, o := range call {
+				delete(l.orders, o.instance.UID)
+				l.busy[o.instance.UID] = true
+			}
+			calls = append(calls, call)
+		}
 	}
 	return calls
 }

@@ -6,6 +6,8 @@ package instance
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -33,6 +35,8 @@ type launchAPI struct {
 func (a *launchAPI) HostsOfLaunch(context.Context, string) ([]cloud.Host, error) {
 	return a.launched, nil
 }
+
+func (a *launchAPI) EventQueue() cloud.EventQueue { return nil }
 
 func (a *launchAPI) Open(context.Context, cloud.Target) (cloud.API, error) { return a, nil }
 
@@ -87,12 +91,15 @@ func (b *bench) read(t *testing.T) *v1alpha1.Instance {
 func (b *bench) launchFrom(t *testing.T, i *v1alpha1.Instance) {
 	t.Helper()
 	b.Ask(order{instance: i, cloud: b.region, plan: plan{launch: cloud.Launch{InstanceType: "m", SubnetID: "s", Tags: map[string]string{}}, hash: "h", userDataHash: "u"}})
-	for _, group := range b.gather() {
+	for _, group := range b.gather(atOnce) {
 		if err := b.launch(t.Context(), group); err != nil {
 			t.Logf("launch: %v", err)
 		}
 	}
 }
+
+// atOnce waits for no others.
+func atOnce([]order) bool { return true }
 
 func answer(kind cloud.Kind) error {
 	return &cloud.Error{Op: "RunInstances", Kind: kind, Err: errors.New("answered")}
@@ -188,6 +195,47 @@ func TestLauncherPausesLongerAfterEachCallThatProvedNothing(t *testing.T) {
 	}
 }
 
+func TestLauncherGathersWhatCanShareACall(t *testing.T) {
+	b := newBench(t)
+	ask := func(n int) {
+		i := &v1alpha1.Instance{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("host-1-%d", n), UID: types.UID(fmt.Sprint(n))}}
+		b.Ask(order{instance: i, cloud: b.region, plan: plan{hash: "h", userDataHash: "u"}})
+	}
+	sizes := func() (sizes []int) {
+		for _, group := range b.gather(b.ripe) {
+			sizes = append(sizes, len(group))
+		}
+		return sizes
+	}
+	for n := range maxPerCall + 3 {
+		ask(n)
+	}
+	if got := sizes(); !slices.Equal(got, []int{maxPerCall}) {
+		t.Errorf("calls for %v hosts while more may come, want one full call", got)
+	}
+	b.clock.Step(gatherQuiet / 2)
+	ask(maxPerCall + 3)
+	b.clock.Step(gatherQuiet / 2)
+	if got := sizes(); len(got) != 0 {
+		t.Errorf("calls for %v hosts right after one more was asked for, want none", got)
+	}
+	b.clock.Step(gatherQuiet / 2)
+	if got := sizes(); !slices.Equal(got, []int{4}) {
+		t.Errorf("calls for %v hosts when no more came, want one for the four that are left", got)
+	}
+	ask(500)
+	for waited := time.Duration(0); waited < gatherMost; waited += gatherQuiet / 2 {
+		if got := sizes(); len(got) != 0 {
+			t.Fatalf("calls for %v hosts after %s of asking, want none before %s", got, waited, gatherMost)
+		}
+		b.clock.Step(gatherQuiet / 2)
+		ask(int(waited/time.Millisecond) + 1000)
+	}
+	if got := sizes(); len(got) != 1 {
+		t.Errorf("calls for %v hosts after %s of asking, want one", got, gatherMost)
+	}
+}
+
 func TestLauncherCancelsOnlyWhatIsNotUnderWay(t *testing.T) {
 	b := newBench(t, nil)
 	i := b.read(t)
@@ -196,11 +244,11 @@ func TestLauncherCancelsOnlyWhatIsNotUnderWay(t *testing.T) {
 	if !b.Cancel(i.UID) {
 		t.Error("an order that waits was not cancelled")
 	}
-	if groups := b.gather(); len(groups) != 0 {
+	if groups := b.gather(atOnce); len(groups) != 0 {
 		t.Errorf("a cancelled order was gathered: %d groups", len(groups))
 	}
 	b.Ask(o)
-	b.gather()
+	b.gather(atOnce)
 	if b.Cancel(i.UID) {
 		t.Error("an order under way was cancelled")
 	}
