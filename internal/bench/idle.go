@@ -105,7 +105,7 @@ func (w *world) settle(ctx context.Context, m *process) error {
 	if err != nil {
 		return err
 	}
-	since, began := time.Now(), time.Now()
+	first, since, began := mark, time.Now(), time.Now()
 	err = w.await(ctx, 3*time.Minute, "the fleet to settle", func(context.Context) (bool, error) {
 		next, err := w.audit.mark()
 		if err != nil {
@@ -120,7 +120,11 @@ func (w *world) settle(ctx context.Context, m *process) error {
 		}
 		return time.Since(since) >= idleSettle, m.failure()
 	})
-	w.say("settled %.0fs after the manager's start", time.Since(began).Seconds()-idleSettle.Seconds())
+	if err != nil {
+		return err
+	}
+	writes, err := w.audit.since(first, userManager)
+	w.say("settled %.0fs after the manager's start: %s", since.Sub(began).Seconds(), describe(mix(writes)))
 	return err
 }
 

@@ -186,9 +186,9 @@ func (r *run) reportScale(stages []stage, decisions []decision) {
 		r.table.add(fmt.Sprintf("%d hosts, %d sessions, p99 to Assigned, ms", s.hosts, s.sessions), millis(s.p99), millis(stages[0].p99), fmt.Sprintf("%.2f", slower), bar)
 		bar = ""
 		if i == len(stages)-1 {
-			bar = met(float64(s.peak) <= scaleMemoryBar, fmt.Sprintf("≤ %.0f MB", scaleMemoryBar/1e6))
+			bar = met(float64(s.resident) <= scaleMemoryBar, fmt.Sprintf("≤ %.0f MB", scaleMemoryBar/1e6))
 		}
-		r.table.add("  peak resident memory, MB", fmt.Sprintf("%.0f", float64(s.peak)/1e6), "", "", bar)
+		r.table.add("  resident memory, and its peak since the start, MB", fmt.Sprintf("%.0f, %.0f", float64(s.resident)/1e6, float64(s.peak)/1e6), "", "", bar)
 		r.table.add("  processor at rest, thousandths of a core", fmt.Sprintf("%.0f", 1000*s.cpu), "", "", "")
 		r.result.set(fmt.Sprintf("hosts_%d", i), "%d", s.hosts)
 		r.result.set(fmt.Sprintf("sessions_%d", i), "%d", s.sessions)
