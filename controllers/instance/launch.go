@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
@@ -56,8 +57,31 @@ func (r *Reconciler) launch(ctx context.Context, s *scope) error {
 		s.after(s.refusal.until.Sub(s.now))
 		return nil
 	}
-	s.order = &order{cloud: s.cloud, plan: plan}
+	s.order = &order{cloud: s.cloud, plan: plan, crowd: r.crowd(s)}
 	return nil
+}
+
+// youngHost is how old a host is at most that its region's last decision is taken to
+// have asked for.
+const youngHost = time.Minute
+
+// crowd is how many hosts are asked for together with this one: those of its intent,
+// or of the decision that made it.
+func (r *Reconciler) crowd(s *scope) int {
+	i := s.instance
+	if i.Status.Launch != nil && !r.Launcher.Refused(i) {
+		return int(i.Status.Launch.Count)
+	}
+	decision := s.region.Status.Decision
+	if decision == nil || !metav1.IsControlledBy(i, s.region) || s.now.Sub(i.CreationTimestamp.Time) > youngHost {
+		return 0
+	}
+	for _, launch := range decision.Launches {
+		if launch.AMIName == i.Spec.AMIName && launch.Revision == i.Spec.Revision {
+			return int(launch.Count)
+		}
+	}
+	return 0
 }
 
 // toBeLaunched says whether the host isn't there yet and is to be. In a region that

@@ -23,14 +23,17 @@ import (
 )
 
 const (
-	// Requests are gathered, so that hosts of one decision share a call: a large one
-	// takes seconds to become requests, since each host's finalizer is written before.
-	// What can share a call is called for when it has come to a full call, when
-	// gatherQuiet has passed without another, or gatherMost since the first. Hosts
-	// take a minute to boot. gatherTick is the time between two looks.
-	gatherQuiet = 250 * time.Millisecond
-	gatherMost  = 5 * time.Second
+	// Requests are gathered, so that hosts of one decision share a call. A group is
+	// called for once all of its decision are in it, or when gatherQuiet has passed
+	// without another; a large decision takes seconds to become requests, so that it
+	// gets gatherLarge; and in any case gatherMost after the first. Hosts take a minute
+	// to boot. gatherTick is the time between two looks.
 	gatherTick  = 50 * time.Millisecond
+	gatherQuiet = 250 * time.Millisecond
+	gatherLarge = 2 * time.Second
+	gatherMost  = 10 * time.Second
+	// large is from how many hosts on a decision is.
+	large = 10
 	// maxPerCall is how many hosts one call asks for. EC2 advises to split large
 	// launches. See https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html.
 	maxPerCall = 100
@@ -47,6 +50,9 @@ type order struct {
 	instance *v1alpha1.Instance
 	cloud    *cloud.Region
 	plan     plan
+	// crowd is how many hosts are asked for together with this one, itself included;
+	// 0 if that isn't known.
+	crowd int
 	// asked is when the host was asked for first; the Launcher notes it.
 	asked time.Time
 }
@@ -156,7 +162,7 @@ func (l *Launcher) waiting() bool {
 // ripe says whether it is worth waiting no longer for orders that could share the
 // call of these.
 func (l *Launcher) ripe(group []order) bool {
-	first, last := group[0].asked, group[0].asked
+	first, last, crowd := group[0].asked, group[0].asked, group[0].crowd
 	for _, o := range group {
 		if o.asked.Before(first) {
 			first = o.asked
@@ -164,9 +170,17 @@ func (l *Launcher) ripe(group []order) bool {
 		if o.asked.After(last) {
 			last = o.asked
 		}
+		crowd = max(crowd, o.crowd)
+	}
+	if len(group) >= maxPerCall || crowd > 0 && len(group) >= crowd {
+		return true
+	}
+	quiet := gatherQuiet
+	if crowd >= large {
+		quiet = gatherLarge
 	}
 	now := l.Clock.Now()
-	return len(group) >= maxPerCall || now.Sub(last) >= gatherQuiet || now.Sub(first) >= gatherMost
+	return now.Sub(last) >= quiet || now.Sub(first) >= gatherMost
 }
 
 // Ask orders the launch of a host, unless one is under way.

@@ -197,43 +197,50 @@ func TestLauncherPausesLongerAfterEachCallThatProvedNothing(t *testing.T) {
 
 func TestLauncherGathersWhatCanShareACall(t *testing.T) {
 	b := newBench(t)
-	ask := func(n int) {
-		i := &v1alpha1.Instance{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("host-1-%d", n), UID: types.UID(fmt.Sprint(n))}}
-		b.Ask(order{instance: i, cloud: b.region, plan: plan{hash: "h", userDataHash: "u"}})
+	next := 0
+	ask := func(hosts, crowd int) {
+		for range hosts {
+			i := &v1alpha1.Instance{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("host-1-%d", next), UID: types.UID(fmt.Sprint(next))}}
+			b.Ask(order{instance: i, cloud: b.region, plan: plan{hash: "h", userDataHash: "u"}, crowd: crowd})
+			next++
+		}
 	}
-	sizes := func() (sizes []int) {
+	expect := func(when string, want ...int) {
+		t.Helper()
+		var sizes []int
 		for _, group := range b.gather(b.ripe) {
 			sizes = append(sizes, len(group))
 		}
-		return sizes
-	}
-	for n := range maxPerCall + 3 {
-		ask(n)
-	}
-	if got := sizes(); !slices.Equal(got, []int{maxPerCall}) {
-		t.Errorf("calls for %v hosts while more may come, want one full call", got)
-	}
-	b.clock.Step(gatherQuiet / 2)
-	ask(maxPerCall + 3)
-	b.clock.Step(gatherQuiet / 2)
-	if got := sizes(); len(got) != 0 {
-		t.Errorf("calls for %v hosts right after one more was asked for, want none", got)
-	}
-	b.clock.Step(gatherQuiet / 2)
-	if got := sizes(); !slices.Equal(got, []int{4}) {
-		t.Errorf("calls for %v hosts when no more came, want one for the four that are left", got)
-	}
-	ask(500)
-	for waited := time.Duration(0); waited < gatherMost; waited += gatherQuiet / 2 {
-		if got := sizes(); len(got) != 0 {
-			t.Fatalf("calls for %v hosts after %s of asking, want none before %s", got, waited, gatherMost)
+		if !slices.Equal(sizes, want) {
+			t.Errorf("%s it calls for %v hosts, want %v", when, sizes, want)
 		}
-		b.clock.Step(gatherQuiet / 2)
-		ask(int(waited/time.Millisecond) + 1000)
 	}
-	if got := sizes(); len(got) != 1 {
-		t.Errorf("calls for %v hosts after %s of asking, want one", got, gatherMost)
+	ask(1, 1)
+	expect("for one host that was asked for alone", 1)
+	ask(2, 3)
+	expect("with one of three still to come")
+	ask(1, 3)
+	expect("with all three there", 3)
+	ask(1, 3)
+	b.clock.Step(gatherQuiet)
+	expect("when the others don't come", 1)
+
+	ask(maxPerCall+3, 300)
+	expect("of a large decision", maxPerCall)
+	b.clock.Step(gatherLarge / 2)
+	ask(1, 300)
+	b.clock.Step(gatherLarge / 2)
+	expect("while more of it come")
+	b.clock.Step(gatherLarge / 2)
+	expect("when no more of it come", 4)
+
+	ask(1, 300)
+	for range int(gatherMost/gatherLarge) * 2 {
+		expect("while more of it come")
+		b.clock.Step(gatherLarge / 2)
+		ask(1, 300)
 	}
+	expect("when they have come for long", 11)
 }
 
 func TestLauncherCancelsOnlyWhatIsNotUnderWay(t *testing.T) {

@@ -115,31 +115,43 @@ func (w *world) awaitOffer(ctx context.Context) error {
 func (w *world) awaitHosts(ctx context.Context, m *process, hosts int) ([]v1alpha1.Instance, error) {
 	ctx, cancel := context.WithTimeout(ctx, fiveMinutes)
 	defer cancel()
+	for {
+		active, err := w.countHosts(ctx, m, hosts)
+		if err != nil {
+			return nil, fmt.Errorf("waiting for %d Active hosts, %d were: %w", hosts, active, err)
+		}
+		if active >= hosts {
+			return w.listHosts(ctx)
+		}
+	}
+}
+
+// countHosts counts Active hosts until there are enough, or until the watch ends: the
+// API server ends those that fall behind.
+func (w *world) countHosts(ctx context.Context, m *process, enough int) (int, error) {
 	changes, err := w.people.Watch(ctx, &v1alpha1.InstanceList{})
 	if err != nil {
-		return nil, fmt.Errorf("watching Instances: %w", err)
+		return 0, fmt.Errorf("watching Instances: %w", err)
 	}
 	defer changes.Stop()
 	active := map[string]bool{}
-	for len(active) < hosts {
+	for len(active) < enough {
 		select {
 		case change, ok := <-changes.ResultChan():
 			i, is := change.Object.(*v1alpha1.Instance)
-			if !ok || !is {
-				return nil, fmt.Errorf("waiting for %d Active hosts, %d were: the watch ended with %v", hosts, len(active), change.Object)
-			}
-			if i.Open() && i.Slots() == slotsPerHost && change.Type != watch.Deleted {
+			switch {
+			case !ok || !is:
+				return len(active), ctx.Err()
+			case i.Open() && i.Slots() == slotsPerHost && change.Type != watch.Deleted:
 				active[i.Name] = true
-			} else {
+			default:
 				delete(active, i.Name)
 			}
 		case <-m.ended:
-			return nil, m.failure()
-		case <-ctx.Done():
-			return nil, fmt.Errorf("waiting for %d Active hosts, %d were: %w", hosts, len(active), ctx.Err())
+			return len(active), m.failure()
 		}
 	}
-	return w.listHosts(ctx)
+	return len(active), nil
 }
 
 // listHosts returns the hosts as they are.
