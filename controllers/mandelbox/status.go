@@ -109,6 +109,9 @@ func setCommitted(s *scope, err error) {
 		const runs = "the session is running"
 		c.Set(v1alpha1.ConditionFinished, false, v1alpha1.ReasonRunning, runs)
 		c.Ready(v1alpha1.ReasonRunning, runs)
+	case s.task == nil && m.Status.RunningTime != nil:
+		// Right after a start of the manager its task wasn't listed yet: nothing new is
+		// known of it, and it would be written twice.
 	case err == nil:
 		c.Reconciling(v1alpha1.ReasonStarting, starting)
 	}

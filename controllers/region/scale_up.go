@@ -117,8 +117,6 @@ func newHost(region *v1alpha1.Region, of release, parameters string, decision in
 	return &v1alpha1.Instance{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: hostName(region.Name, of.row.ID, decision, at),
-			// Without it, the host's controller would write it first of all.
-			Finalizers: []string{v1alpha1.InstanceFinalizer},
 			Labels: map[string]string{
 				v1alpha1.LabelRegion:   region.Name,
 				v1alpha1.LabelAMI:      of.ami.Name,

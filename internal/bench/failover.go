@@ -24,7 +24,7 @@ const (
 // benchFailover ends the leader of two managers under a trickle of sessions, once
 // without a warning and once in order; and starts a manager on a large fleet.
 func benchFailover(ctx context.Context, r *run) (err error) {
-	hosts, sessions, objects := r.size(2000, 12), r.size(5000, 24), r.size(16000, 60)
+	hosts, sessions, objects := r.size(2000, 48), r.size(5000, 24), r.size(16000, 96)
 	w, err := newWorld(ctx, r, worldOptions{})
 	if err != nil {
 		return err
@@ -68,7 +68,7 @@ func (w *world) trickling(ctx context.Context, prefix string) (stop func() error
 	ended := make(chan error, 1)
 	var stopping atomic.Bool
 	go func() {
-		ticker := time.NewTicker(time.Second / trickleRate)
+		ticker := time.NewTicker(time.Second / time.Duration(w.size(trickleRate, 3)))
 		defer ticker.Stop()
 		for i := 0; ; i++ {
 			select {
