@@ -184,6 +184,14 @@ func (r *Reconciler) advance(ctx context.Context, s *scope) error {
 // on no other version than the one with the intent that launched it: beside a later
 // intent it would look like a host that was lost.
 func (r *Reconciler) save(ctx context.Context, s *scope) error {
+	if s.order != nil && s.before.Status.Launch == nil && s.refusal == nil {
+		// A new host: its first status goes with the intent, in one write.
+		s.order.instance, s.order.before = s.instance, s.before
+		if r.Launcher.Ask(*s.order) {
+			r.tell(s)
+		}
+		return nil
+	}
 	found := s.before.Status.InstanceID != s.instance.Status.InstanceID
 	if err := status.Patch(ctx, r.Client, s.before, s.instance, found || len(s.rebuilt) > 0); err != nil {
 		return client.IgnoreNotFound(err)

@@ -129,7 +129,11 @@ func (l *Launcher) writeIntents(ctx context.Context, group []order) ([]order, er
 				// Later on, what the last call was refused for says more.
 				status.New(&after.Status.Conditions, after.Generation).Reconciling(v1alpha1.ReasonLaunching, launchingMessage(after))
 			}
-			if results[n] = status.Patch(ctx, l.Client, o.instance, after, true); results[n] == nil {
+			before := o.instance
+			if o.before != nil {
+				before = o.before
+			}
+			if results[n] = status.Patch(ctx, l.Client, before, after, true); results[n] == nil {
 				written[n] = after
 			}
 		})
@@ -142,7 +146,7 @@ func (l *Launcher) writeIntents(ctx context.Context, group []order) ([]order, er
 			err = results[n]
 			continue
 		}
-		o.instance = written[n]
+		o.instance, o.before = written[n], nil
 		kept = append(kept, o)
 	}
 	if len(kept) < len(group) {

@@ -48,6 +48,9 @@ const (
 // share a call.
 type order struct {
 	instance *v1alpha1.Instance
+	// before is the version that the API server has, if instance has a status that is
+	// not written yet and goes with the intent.
+	before *v1alpha1.Instance
 	cloud    *cloud.Region
 	plan     plan
 	// crowd is how many hosts are asked for together with this one, itself included;
@@ -183,21 +186,24 @@ func (l *Launcher) ripe(group []order) bool {
 	return now.Sub(last) >= quiet || now.Sub(first) >= gatherMost
 }
 
-// Ask orders the launch of a host, unless one is under way.
-func (l *Launcher) Ask(o order) {
+// Ask orders the launch of a host, unless one is under way. It returns false if the
+// host was ordered already.
+func (l *Launcher) Ask(o order) (fresh bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.busy[o.instance.UID] {
-		return
+		return false
 	}
-	if o.asked = l.Clock.Now(); !l.orders[o.instance.UID].asked.IsZero() {
-		o.asked = l.orders[o.instance.UID].asked
+	last, known := l.orders[o.instance.UID]
+	if o.asked = last.asked; !known {
+		o.asked = l.Clock.Now()
 	}
 	l.orders[o.instance.UID] = o
 	select {
 	case l.wake <- struct{}{}:
 	default:
 	}
+	return !known
 }
 
 // Last returns the host's last refusal, nil if there was none since it was

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
 )
@@ -25,7 +27,10 @@ func (r *Reconciler) warmUp(ctx context.Context, s *scope) error {
 	i := s.instance
 	switch {
 	case i.Status.ActiveTime != nil:
-		s.warm, s.warmReason, s.warmMessage = true, v1alpha1.ReasonWarmed, "the host has been Active"
+		s.warm = true
+		if !meta.IsStatusConditionTrue(i.Status.Conditions, v1alpha1.ConditionWarmed) {
+			s.warmReason, s.warmMessage = v1alpha1.ReasonWarmed, "the host has been Active"
+		}
 		return nil
 	case adopted(i):
 		return r.rebuildClaims(ctx, s)
