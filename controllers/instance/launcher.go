@@ -51,8 +51,8 @@ type order struct {
 	// before is the version that the API server has, if instance has a status that is
 	// not written yet and goes with the intent.
 	before *v1alpha1.Instance
-	cloud    *cloud.Region
-	plan     plan
+	cloud  *cloud.Region
+	plan   plan
 	// crowd is how many hosts are asked for together with this one, itself included;
 	// 0 if that isn't known.
 	crowd int

@@ -106,7 +106,7 @@ func (a *assignment) steadily(ctx context.Context, who string, create func(ctx c
 	if err != nil {
 		return w, nil, err
 	}
-	samples, err := steadily(ctx, a.watch, steadyRate, a.sessions, create)
+	samples, _, err := steadily(ctx, a.watch, steadyRate, a.sessions, create)
 	if err != nil {
 		return w, nil, err
 	}
@@ -114,16 +114,18 @@ func (a *assignment) steadily(ctx context.Context, who string, create func(ctx c
 }
 
 // steadily creates sessions at the rate, and measures from each creation's answer
-// until the session is seen assigned.
-func steadily(ctx context.Context, seen *sessionWatch, rate, sessions int, create func(ctx context.Context, i int) (types.NamespacedName, error)) (latencies, error) {
-	samples := make([]time.Duration, sessions)
+// until the session is seen assigned; and how long the creations took, which is the
+// API server's share alone.
+func steadily(ctx context.Context, seen *sessionWatch, rate, sessions int, create func(ctx context.Context, i int) (types.NamespacedName, error)) (assigned, created latencies, err error) {
+	assignments, creations := make([]time.Duration, sessions), make([]time.Duration, sessions)
 	begin := time.Now()
-	err := inParallel(ctx, sessions, sessions, func(ctx context.Context, i int) error {
+	err = inParallel(ctx, sessions, sessions, func(ctx context.Context, i int) error {
 		select {
 		case <-time.After(time.Until(begin.Add(time.Duration(i) * time.Second / time.Duration(rate)))):
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+		began := time.Now()
 		key, err := create(ctx, i)
 		if err != nil {
 			return err
@@ -131,10 +133,10 @@ func steadily(ctx context.Context, seen *sessionWatch, rate, sessions int, creat
 		answered := time.Now()
 		at, err := seen.awaitAssigned(ctx, key)
 		// It may be seen assigned before its creation is answered.
-		samples[i] = max(0, at.Sub(answered))
+		assignments[i], creations[i] = max(0, at.Sub(answered)), answered.Sub(began)
 		return err
 	})
-	return newLatencies(samples), err
+	return newLatencies(assignments), newLatencies(creations), err
 }
 
 func (a *assignment) reportSteady(samples, bareSamples latencies) {
