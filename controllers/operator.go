@@ -51,8 +51,15 @@ import (
 // +kubebuilder:rbac:groups=authentication.k8s.io,resources=tokenreviews,verbs=create
 // +kubebuilder:rbac:groups=authorization.k8s.io,resources=subjectaccessreviews,verbs=create
 
-// leaderElectionID is the name of the Lease that the leader holds.
-const leaderElectionID = "mandelbox-operator"
+const (
+	// leaderElectionID is the name of the Lease that the leader holds.
+	leaderElectionID = "mandelbox-operator"
+	// leaderRetry is how often the leader renews its Lease, and others look whether it
+	// is free: they wait for up to 2.2 times as long between two looks, and meanwhile
+	// nobody is given a slot.
+	// See https://pkg.go.dev/k8s.io/client-go/tools/leaderelection#JitterFactor.
+	leaderRetry = 500 * time.Millisecond
+)
 
 // Options say how the operator runs.
 type Options struct {
@@ -160,6 +167,7 @@ func managerOptions(o Options) ctrl.Options {
 		LeaderElectionID:              leaderElectionID,
 		LeaderElectionNamespace:       o.LeaderElectionNamespace,
 		LeaderElectionReleaseOnCancel: true,
+		RetryPeriod:                   ptr.To(leaderRetry),
 		GracefulShutdownTimeout:       ptr.To(30 * time.Second),
 		Metrics: metricsserver.Options{
 			BindAddress: o.MetricsAddress, SecureServing: true, FilterProvider: filters.WithAuthenticationAndAuthorization,
