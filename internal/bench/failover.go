@@ -110,8 +110,10 @@ func (w *world) failovers(ctx context.Context) (killed, stopped time.Duration, e
 	if killed, leader, err = w.failover(ctx, watch, leader, syscall.SIGKILL); err != nil {
 		return 0, 0, err
 	}
-	stopped, _, err = w.failover(ctx, watch, leader, syscall.SIGTERM)
-	return killed, stopped, err
+	if stopped, leader, err = w.failover(ctx, watch, leader, syscall.SIGTERM); err != nil {
+		return 0, 0, err
+	}
+	return killed, stopped, w.stopManager(leader)
 }
 
 // failover starts a manager that stands by, ends the leader and waits for the other
