@@ -53,16 +53,67 @@ func number(t *testing.T, result map[string]string, key string) float64 {
 	return n
 }
 
-func TestAssign(t *testing.T) {
-	result := small(t, "assign")
-	for _, key := range []string{
-		"backlog_per_s", "backlog_bare_per_s", "backlog_ratio",
-		"closed_per_s", "closed_bare_per_s", "closed_ratio", "closed_p50_ms", "closed_p99_ms", "closed_bare_p99_ms",
-		"steady_p50_ms", "steady_bare_p50_ms", "steady_p99_ms", "steady_bare_p99_ms",
-	} {
+// numbers are values of a result that must each be a number above zero.
+func numbers(t *testing.T, result map[string]string, keys ...string) {
+	t.Helper()
+	for _, key := range keys {
 		number(t, result, key)
 	}
+}
+
+func TestAssign(t *testing.T) {
+	t.Parallel()
+	result := small(t, "assign")
+	numbers(t, result,
+		"backlog_per_s", "backlog_bare_per_s", "backlog_ratio",
+		"closed_per_s", "closed_bare_per_s", "closed_ratio", "closed_p50_ms", "closed_p99_ms", "closed_bare_p99_ms",
+		"steady_p50_ms", "steady_bare_p50_ms", "steady_p99_ms", "steady_bare_p99_ms", "curve_64_per_s")
 	if writes := number(t, result, "writes_per_session"); writes > 4.2 {
 		t.Errorf("a session takes %.2f writes from its creation to Running, want at most 4.2", writes)
+	}
+}
+
+func TestLaunch(t *testing.T) {
+	t.Parallel()
+	result := small(t, "launch")
+	numbers(t, result, "calls", "active_s", "minimum_s", "time_ratio")
+	if calls := number(t, result, "mutating_calls"); calls > 4 {
+		t.Errorf("%.0f calls launched 20 hosts in three zones, want a call for each zone", calls)
+	}
+}
+
+func TestIdle(t *testing.T) {
+	t.Parallel()
+	result := small(t, "idle")
+	numbers(t, result, "pages_per_interval", "rss_mb")
+	if result["k8s_writes"] != "0" {
+		t.Errorf("an idle fleet was written to %s times", result["k8s_writes"])
+	}
+}
+
+func TestScale(t *testing.T) {
+	t.Parallel()
+	numbers(t, small(t, "scale"), "p99_ms_0", "p99_ms_2", "create_p99_ms_2", "rss_mb_2", "decision_ns_100", "decision_ns_100000")
+}
+
+func TestFailover(t *testing.T) {
+	t.Parallel()
+	numbers(t, small(t, "failover"), "killed_s", "stopped_s", "cold_s")
+}
+
+func TestParseResult(t *testing.T) {
+	for line, want := range map[string]string{
+		"RESULT bench=x a=1":   "",
+		"bench=x":              "is no result",
+		"RESULT bench=x a":     "is no key=value",
+		"RESULT bench=x a= b=": "is no key=value",
+	} {
+		result, err := bench.ParseResult(line)
+		switch {
+		case want == "" && (err != nil || result["bench"] != "x" || result["a"] != "1"):
+			t.Errorf("%q is read as %v, %v", line, result, err)
+		case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
+			t.Errorf("%q is read with error %v, want one that says %q", line, err, want)
+		}
 	}
 }

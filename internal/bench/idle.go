@@ -20,15 +20,13 @@ const (
 	idleReadsBar = 2
 	// listInterval is the manager's default.
 	listInterval = 30 * time.Second
-	// idleSettle is for how long nothing may have been written before it begins.
-	idleSettle = 10 * time.Second
 )
 
 // benchIdle has a fleet in which nothing happens, with a session that can't be
 // placed and a channel that is stalled among it.
 func benchIdle(ctx context.Context, r *run) (err error) {
 	hostsPerRegion, sessions := r.size(167, 1), r.size(8000, 24)
-	quiet := time.Duration(r.size(300, 10)) * time.Second
+	quiet := time.Duration(r.size(300, 5)) * time.Second
 	w, err := newWorld(ctx, r, worldOptions{})
 	if err != nil {
 		return err
@@ -105,6 +103,7 @@ func (w *world) settle(ctx context.Context, m *process) error {
 	if err != nil {
 		return err
 	}
+	silence := time.Duration(w.size(10, 3)) * time.Second
 	first, since, began := mark, time.Now(), time.Now()
 	err = w.await(ctx, 3*time.Minute, "the fleet to settle", func(context.Context) (bool, error) {
 		next, err := w.audit.mark()
@@ -118,7 +117,7 @@ func (w *world) settle(ctx context.Context, m *process) error {
 		if len(writes) > 0 {
 			mark, since = next, time.Now()
 		}
-		return time.Since(since) >= idleSettle, m.failure()
+		return time.Since(since) >= silence, m.failure()
 	})
 	if err != nil {
 		return err
