@@ -128,7 +128,7 @@ func (a *assignment) writes(ctx context.Context, w window) (done []auditWrite, e
 	// A write may be seen on a watch before the audit log has it.
 	var conflicts []auditWrite
 	err = a.await(ctx, time.Minute, "the audit log", func(context.Context) (bool, error) {
-		all, err := a.audit.since(w.mark, userManager)
+		all, err := a.audit.since(w.mark)
 		if err != nil {
 			return false, err
 		}

@@ -187,7 +187,7 @@ func (a *assignment) writesPerSession(ctx context.Context, w window) (float64, e
 	if err != nil {
 		return 0, errors.Join(err, a.manager.failure())
 	}
-	all, err := a.audit.since(w.mark, userManager)
+	all, err := a.audit.since(w.mark)
 	if err != nil {
 		return 0, err
 	}

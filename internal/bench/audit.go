@@ -85,9 +85,9 @@ func (l *auditLog) mark() (int64, error) {
 	return info.Size(), nil
 }
 
-// since returns the writes of a user after a mark, in the order of their answers.
-// The manager's lease is left out: it is renewed whatever there is to do.
-func (l *auditLog) since(mark int64, user string) (writes []auditWrite, err error) {
+// since returns the manager's writes after a mark, in the order of their answers.
+// Its lease is left out: it is renewed whatever there is to do.
+func (l *auditLog) since(mark int64) (writes []auditWrite, err error) {
 	file, err := os.Open(l.path)
 	if err != nil {
 		return nil, fmt.Errorf("reading the audit log: %w", err)
@@ -108,7 +108,7 @@ func (l *auditLog) since(mark int64, user string) (writes []auditWrite, err erro
 		if err := json.Unmarshal(line, &w); err != nil {
 			return nil, fmt.Errorf("reading the audit log: %w", err)
 		}
-		if w.User.Username == user && w.Stage == "ResponseComplete" && w.Object.Resource != "leases" {
+		if w.User.Username == userManager && w.Stage == "ResponseComplete" && w.Object.Resource != "leases" {
 			writes = append(writes, w)
 		}
 	}

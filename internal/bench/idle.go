@@ -110,7 +110,7 @@ func (w *world) settle(ctx context.Context, m *process) error {
 		if err != nil {
 			return false, err
 		}
-		writes, err := w.audit.since(mark, userManager)
+		writes, err := w.audit.since(mark)
 		if err != nil {
 			return false, err
 		}
@@ -122,7 +122,7 @@ func (w *world) settle(ctx context.Context, m *process) error {
 	if err != nil {
 		return err
 	}
-	writes, err := w.audit.since(first, userManager)
+	writes, err := w.audit.since(first)
 	w.say("settled %.0fs after the manager's start: %s", since.Sub(began).Seconds(), describe(mix(writes)))
 	return err
 }
@@ -154,7 +154,7 @@ func (w *world) measureIdle(ctx context.Context, m *process, hostsPerRegion, ses
 	if err != nil {
 		return err
 	}
-	writes, err := w.audit.since(mark, userManager)
+	writes, err := w.audit.since(mark)
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,6 @@ import (
 const (
 	userManager = "mandelbox-manager"
 	userBare    = "bare-client"
-	userPeople  = "admin"
 )
 
 // pollInterval is the time between two looks at what is waited for.
