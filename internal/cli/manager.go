@@ -93,7 +93,7 @@ credentials, endpoint and retries come from the AWS SDK's standard chain.`,
 // gcPercent is how much garbage there may be to what is in use, in place of Go's
 // 100: nearly all that is in use is the caches, which grow with the fleet, and a
 // fleet of 2,000 hosts is to fit into 300 MB.
-const gcPercent = 50
+const gcPercent = 40
 
 func runManager(ctx context.Context, o managerOptions) error {
 	if os.Getenv("GOGC") == "" {

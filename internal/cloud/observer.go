@@ -7,7 +7,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
+	"iter"
+	"slices"
 	"sync"
 	"time"
 
@@ -234,21 +235,21 @@ func (o *Observer) emit(changes []Change) {
 	}
 }
 
-// index finds ids by another key.
-type index map[string]map[string]struct{}
+// index finds ids by another key. Nearly every key has one id, for which a slice is
+// a fraction of a set.
+type index map[string][]string
 
 func (x index) add(key, id string) {
-	if x[key] == nil {
-		x[key] = map[string]struct{}{}
+	if !slices.Contains(x[key], id) {
+		x[key] = append(x[key], id)
 	}
-	x[key][id] = struct{}{}
 }
 
 func (x index) remove(key, id string) {
-	delete(x[key], id)
+	x[key] = slices.DeleteFunc(x[key], func(one string) bool { return one == id })
 	if len(x[key]) == 0 {
 		delete(x, key)
 	}
 }
 
-func (x index) ids(key string) func(yield func(string) bool) { return maps.Keys(x[key]) }
+func (x index) ids(key string) iter.Seq[string] { return slices.Values(x[key]) }

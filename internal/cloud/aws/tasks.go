@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unique"
 
 	awssdk "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
@@ -224,15 +225,15 @@ func (c *client) StopTask(ctx context.Context, taskARN, reason string) error {
 
 func task(t *types.Task) cloud.Task {
 	result := cloud.Task{
-		ARN:              awssdk.ToString(t.TaskArn),
-		ContainerHostARN: awssdk.ToString(t.ContainerInstanceArn),
-		StartedBy:        awssdk.ToString(t.StartedBy),
-		TaskDefinition:   awssdk.ToString(t.TaskDefinitionArn),
-		LastStatus:       awssdk.ToString(t.LastStatus),
-		DesiredStatus:    awssdk.ToString(t.DesiredStatus),
-		Health:           string(t.HealthStatus),
-		StopCode:         string(t.StopCode),
-		StoppedReason:    awssdk.ToString(t.StoppedReason),
+		ARN:              own(t.TaskArn),
+		ContainerHostARN: shared(t.ContainerInstanceArn),
+		StartedBy:        own(t.StartedBy),
+		TaskDefinition:   shared(t.TaskDefinitionArn),
+		LastStatus:       shared(t.LastStatus),
+		DesiredStatus:    shared(t.DesiredStatus),
+		Health:           shared((*string)(&t.HealthStatus)),
+		StopCode:         shared((*string)(&t.StopCode)),
+		StoppedReason:    own(t.StoppedReason),
 		Ports:            hostPorts(t.Containers),
 		CreatedAt:        awssdk.ToTime(t.CreatedAt),
 		StartedAt:        awssdk.ToTime(t.StartedAt),
@@ -240,7 +241,11 @@ func task(t *types.Task) cloud.Task {
 		Tags:             make(map[string]string, len(t.Tags)),
 	}
 	for _, tag := range t.Tags {
-		result.Tags[awssdk.ToString(tag.Key)] = awssdk.ToString(tag.Value)
+		value := shared
+		if awssdk.ToString(tag.Key) == cloud.TagMandelbox {
+			value = own
+		}
+		result.Tags[shared(tag.Key)] = value(tag.Value)
 	}
 	if main := mainContainer(t); main != nil {
 		result.ExitCode = main.ExitCode
@@ -251,6 +256,13 @@ func task(t *types.Task) cloud.Task {
 	}
 	return result
 }
+
+// own is a string of its own. The SDK cuts the strings of an answer out of a few large
+// pieces, and a task that is kept would keep the pieces of its whole page.
+func own(s *string) string { return strings.Clone(awssdk.ToString(s)) }
+
+// shared is the same for a string that many tasks have: all of them have one copy.
+func shared(s *string) string { return unique.Make(awssdk.ToString(s)).Value() }
 
 // mainContainer is the container that the session runs in: the one whose
 // environment was overridden, or else the first, as ECS doesn't say of a task's
@@ -280,7 +292,7 @@ func hostPorts(containers []types.Container) []cloud.Port {
 			ports = append(ports, cloud.Port{
 				ContainerPort: awssdk.ToInt32(b.ContainerPort),
 				HostPort:      awssdk.ToInt32(b.HostPort),
-				Protocol:      string(b.Protocol),
+				Protocol:      shared((*string)(&b.Protocol)),
 			})
 		}
 	}
