@@ -107,8 +107,15 @@ func (r *Reconciler) findHost(ctx context.Context, s *scope) error {
 	if err := r.findRow(ctx, s); err != nil {
 		return err
 	}
+	s.judgeHost()
+	return nil
+}
+
+// judgeHost loses the session's host if the cloud says that it is gone, or stopped.
+func (s *scope) judgeHost() {
+	i := s.instance
 	if s.region == nil || i.Status.Launch == nil {
-		return nil
+		return
 	}
 	host, presence := s.region.Observer().Host(i.Status.Launch.Token, i.Status.Launch.Index)
 	switch {
@@ -120,7 +127,6 @@ func (r *Reconciler) findHost(ctx context.Context, s *scope) error {
 		// A listing that began sooner may be from before the launch.
 		s.loseHost("is no longer known to EC2")
 	}
-	return nil
 }
 
 // outlivesInstance says whether a session whose Instance was taken away by force ends
