@@ -234,6 +234,7 @@ func splitBatches(t *trial) bug {
 			form.Set("MinCount", "1")
 			form.Set("MaxCount", "1")
 			form.Set("ClientToken", uuid.NewString())
+			t.checkIntent(form.Get("ClientToken"))
 			single := r.Clone(context.Background())
 			single.Body = io.NopCloser(strings.NewReader(form.Encode()))
 			t.askAWS(single)

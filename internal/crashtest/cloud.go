@@ -5,11 +5,13 @@ package crashtest
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"net/http"
 	"strconv"
 	"time"
 
+	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
 	"github.com/mandelbox/mandelbox-operator/internal/awsemu"
 )
 
@@ -21,6 +23,9 @@ func (t *trial) serveAWS(w http.ResponseWriter, r *http.Request) {
 	}
 	operation, parameters := awsOperation(r, body)
 	call, counts := t.namer.cloud(operation, parameters, t.startedBy)
+	if token, ok := parameters["ClientToken"].(string); ok && operation == "RunInstances" {
+		t.checkIntent(token)
+	}
 	if t.bug.request != nil {
 		body = t.bug.request(call, operation, body)
 	}
@@ -48,6 +53,21 @@ func (t *trial) serveAWS(w http.ResponseWriter, r *http.Request) {
 		}
 		return a, err
 	})
+}
+
+// checkIntent holds a launch to its intent, which must be durable before it.
+func (t *trial) checkIntent(token string) {
+	var hosts v1alpha1.InstanceList
+	if err := t.lane.api.List(context.Background(), &hosts); err != nil {
+		t.fail("looking for the intent of a launch: %v", err)
+		return
+	}
+	for i := range hosts.Items {
+		if launch := hosts.Items[i].Status.Launch; launch != nil && launch.Token == token {
+			return
+		}
+	}
+	t.fail("hosts are launched under token %s, which no Instance has for its intent", token)
 }
 
 // hear asks AWS, and is what the operator makes of the answer.
