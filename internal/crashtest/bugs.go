@@ -237,7 +237,9 @@ func splitBatches(t *trial) bug {
 			t.checkIntent(form.Get("ClientToken"))
 			single := r.Clone(context.Background())
 			single.Body = io.NopCloser(strings.NewReader(form.Encode()))
-			t.askAWS(single)
+			if _, err := t.askAWS(single); err != nil {
+				t.fail("launching a single host: %v", err)
+			}
 		}
 	}}
 }

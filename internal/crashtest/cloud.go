@@ -6,6 +6,7 @@ package crashtest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"strconv"
@@ -101,9 +102,12 @@ func (r *recorder) Write(p []byte) (int, error) { r.body = append(r.body, p...);
 // serve has a handler answer; one that gives up leaves an error.
 func (r *recorder) serve(h http.Handler, request *http.Request) {
 	defer func() {
-		if gaveUp := recover(); gaveUp == http.ErrAbortHandler {
-			r.err = http.ErrAbortHandler
-		} else if gaveUp != nil {
+		gaveUp := recover()
+		err, ok := gaveUp.(error)
+		switch {
+		case ok && errors.Is(err, http.ErrAbortHandler):
+			r.err = err
+		case gaveUp != nil:
 			panic(gaveUp)
 		}
 	}()

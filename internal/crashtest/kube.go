@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -115,7 +116,7 @@ func (t *trial) ask(ctx context.Context, r *http.Request, query url.Values, path
 	if err != nil {
 		return a, err
 	}
-	defer response.Body.Close()
+	defer func() { err = errors.Join(err, response.Body.Close()) }()
 	if a.body, err = io.ReadAll(response.Body); err != nil {
 		return a, fmt.Errorf("reading the API server's answer: %w", err)
 	}

@@ -41,11 +41,6 @@ func (v view) clone() view {
 	return v
 }
 
-// empty says whether there is no object left.
-func (v view) empty() bool {
-	return len(v.sessions)+len(v.hosts)+len(v.channels)+len(v.regions) == 0
-}
-
 // phase is that of a session; empty if there is none of this name.
 func (v view) phase(session string) v1alpha1.MandelboxPhase {
 	if m := v.sessions[session]; m != nil {

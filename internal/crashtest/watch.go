@@ -74,7 +74,8 @@ func (t *trial) watchKube(w http.ResponseWriter, r *http.Request, about target) 
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
-	defer response.Body.Close()
+	// What is left of a watch that nobody listens to is of no interest.
+	defer func() { _ = response.Body.Close() }()
 	copyHeader(w.Header(), response.Header)
 	w.WriteHeader(response.StatusCode)
 	out := &lineWriter{w: w, flush: http.NewResponseController(w)}
