@@ -29,30 +29,29 @@ type planner struct {
 	dice  *rand.Rand
 }
 
-// Plans are the plans of a run: each call with each way of killing the manager at it,
-// and then by turns pairs of these, refusals, lost answers, troubles of AWS, stale
-// reads and missed events. limit cuts them to so many; a smaller number of plans is
-// a sample of all sorts.
-func plansOf(calls []Call, seed uint64, limit int) []Plan {
+// plansOf returns so many plans: each call with each way of killing the manager at it,
+// and among them by turns pairs of these, refusals, lost answers, troubles of AWS,
+// stale reads, missed events and rivals. Where the number allows for it, all kills are
+// among them and a quarter at least is something else; of fewer, one half is.
+func plansOf(calls []Call, seed uint64, number int) []Plan {
 	// Nothing secret is made of these numbers, and a run is to be repeatable.
 	p := &planner{calls: calls, dice: rand.New(rand.NewPCG(seed, 0x6372617368))}
-	var kills []Plan
-	for _, c := range calls {
-		for _, how := range []How{KillBefore, KillLost, KillAfter} {
-			kills = append(kills, Plan{{How: how, At: c.String()}})
-		}
+	kills := p.kills()
+	share := 0.5
+	if 4*len(kills) <= 3*number {
+		share = max(share, float64(len(kills))/float64(number))
 	}
-	p.dice.Shuffle(len(kills), func(i, j int) { kills[i], kills[j] = kills[j], kills[i] })
-	known := map[string]bool{}
 	sorts := []func() Plan{p.refusal, p.pair, p.trouble, p.stale, p.rival, p.pair, p.refusal, p.missedEvents}
-	// All sorts together are as many as the kills, so that in a sample each has its share.
 	var plans []Plan
-	for tries := 0; len(plans) < limit && tries < 50*limit; tries++ {
+	known := map[string]bool{}
+	killed, others := 0, 0
+	// A story of few calls has no more plans than there are.
+	for tries := 0; len(plans) < number && tries < 50*number; tries++ {
 		var next Plan
-		if len(kills) > 0 && tries%2 == 0 {
-			next, kills = kills[0], kills[1:]
+		if killed < len(kills) && float64(killed) < share*float64(len(plans)+1) {
+			next, killed = kills[killed], killed+1
 		} else {
-			next = sorts[tries/2%len(sorts)]()
+			next, others = sorts[others%len(sorts)](), others+1
 		}
 		if name := next.String(); len(next) > 0 && !known[name] {
 			known[name] = true
@@ -60,6 +59,18 @@ func plansOf(calls []Call, seed uint64, limit int) []Plan {
 		}
 	}
 	return plans
+}
+
+// kills are all plans that kill the manager once, shuffled.
+func (p *planner) kills() []Plan {
+	var kills []Plan
+	for _, c := range p.calls {
+		for _, how := range []How{KillBefore, KillLost, KillAfter} {
+			kills = append(kills, Plan{{How: how, At: c.String()}})
+		}
+	}
+	p.dice.Shuffle(len(kills), func(i, j int) { kills[i], kills[j] = kills[j], kills[i] })
+	return kills
 }
 
 // call is one of the calls that fit.
