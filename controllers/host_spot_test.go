@@ -123,7 +123,8 @@ var _ = Describe("A spot host that EC2 takes back", func() {
 		i := &w.fleet(ctx, 1, free(1), spot)[0]
 		m := w.session(ctx, "first", []string{home})
 		w.runs(ctx, m)
-		advice.host.Store(&i.Status.InstanceID)
+		id := i.Status.InstanceID // Not the field, which is read again while the manager asks.
+		advice.host.Store(&id)
 		w.healthy(ctx, i, "False/"+v1alpha1.ReasonRebalanceRecommended)
 		w.leavesAfterItsSession(ctx, i, m)
 	})

@@ -18,6 +18,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -85,6 +86,10 @@ type run struct {
 	began  time.Time
 }
 
+// silenced discards what client-go has to say of this process's own watches, which is
+// nobody's concern.
+var silenced = sync.OnceFunc(func() { log.SetLogger(logr.Discard()) })
+
 // Run runs the benchmark of that name to its end, or until ctx is done. It leaves
 // no process behind. Missing a bar is no error: the result says so.
 func Run(ctx context.Context, name string, o Options) (err error) {
@@ -117,8 +122,7 @@ func Run(ctx context.Context, name string, o Options) (err error) {
 		}()
 		r.log = file
 	}
-	// What client-go has to say of this process's own watches is nobody's concern.
-	log.SetLogger(logr.Discard())
+	silenced()
 	r.result.set("bench", "%s", name)
 	if err := all[at].run(ctx, r); err != nil {
 		return fmt.Errorf("benchmark %s: %w", name, err)
