@@ -20,7 +20,7 @@ func benchBacklog(ctx context.Context, a *assignment) error {
 	if err := a.disown(ctx, a.hosts); err != nil {
 		return err
 	}
-	if err := a.enable(ctx, false); err != nil {
+	if err := a.disable(ctx); err != nil {
 		return err
 	}
 	if err := a.fillQueue(ctx); err != nil {

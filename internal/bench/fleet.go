@@ -11,6 +11,7 @@ import (
 	awssdk "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
@@ -197,6 +198,27 @@ func (w *world) enable(ctx context.Context, enabled bool) error {
 			return fmt.Errorf("enabling Region %s: %w", region.Name, err)
 		}
 		return nil
+	})
+}
+
+// disable switches all regions off, and waits until the manager knows: what comes
+// then has to wait.
+func (w *world) disable(ctx context.Context) error {
+	if err := w.enable(ctx, false); err != nil {
+		return err
+	}
+	return w.await(ctx, time.Minute, "the manager to know that the regions are disabled", func(ctx context.Context) (bool, error) {
+		var regions v1alpha1.RegionList
+		if err := w.people.List(ctx, &regions); err != nil {
+			return false, fmt.Errorf("listing Regions: %w", err)
+		}
+		for i := range regions.Items {
+			available := meta.FindStatusCondition(regions.Items[i].Status.Conditions, v1alpha1.ConditionAvailable)
+			if available == nil || available.Reason != v1alpha1.ReasonDisabled {
+				return false, nil
+			}
+		}
+		return true, nil
 	})
 }
 
