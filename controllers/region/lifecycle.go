@@ -103,7 +103,7 @@ func (s *scope) hostsLeft() error {
 		return nil // Nothing was ever launched, or the region can't be opened.
 	}
 	observer := s.open.Observer()
-	if observer.HostsListedAt().Before(s.region.DeletionTimestamp.Time) {
+	if !after(observer.HostsListedAt(), s.region.DeletionTimestamp.Time) {
 		return &trouble.Waiting{Reason: v1alpha1.ReasonInUse, Message: "Being deleted: waits for a listing of its hosts in EC2."}
 	}
 	left := 0
@@ -118,6 +118,10 @@ func (s *scope) hostsLeft() error {
 	return &trouble.Waiting{Reason: v1alpha1.ReasonInUse, Message: fmt.Sprintf(
 		"Being deleted: waits until %s in EC2 that no Instance owns are removed.", trouble.Count(left, "host"))}
 }
+
+// after says whether a time is surely after one that the API server wrote, which has
+// lost its fraction of a second.
+func after(t, written time.Time) bool { return !t.Before(written.Add(time.Second)) }
 
 // deleteHosts deletes every Instance of the region that isn't being deleted yet.
 func (r *Reconciler) deleteHosts(ctx context.Context, s *scope) error {
