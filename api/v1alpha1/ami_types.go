@@ -471,6 +471,12 @@ type AMIStatus struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=-1
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
+	// lastHandledReconcileAt is the value that the annotation
+	// cloud.mandelbox.dev/reconcile-at had at the last reconcile, which answered it.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	LastHandledReconcileAt string `json:"lastHandledReconcileAt,omitempty"`
 	// conditions are Ready, RolledOut, and Reconciling or Stalled.
 	// +optional
 	// +listType=map

@@ -5,6 +5,7 @@ package v1alpha1
 
 import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 )
 
 // PurchaseOption is how hosts are bought.
@@ -272,6 +273,13 @@ type RegionSpec struct {
 	// +optional
 	// +kubebuilder:default=true
 	Enabled *bool `json:"enabled,omitempty"`
+	// suspend has the operator decide nothing here: no host is launched, told to
+	// leave or drained, and nothing is made in or removed from AWS for the Region.
+	// What is observed is still reported, hosts that were asked for before still come
+	// up, and Mandelboxes are still assigned to the slots that are free, and end as
+	// they would. A deletion is carried out all the same. False by default.
+	// +optional
+	Suspend *bool `json:"suspend,omitempty"`
 	// subnets that hosts are spread over.
 	// +required
 	Subnets ResourceSelector `json:"subnets,omitzero"`
@@ -437,6 +445,12 @@ type RegionStatus struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=-1
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
+	// lastHandledReconcileAt is the value that the annotation
+	// cloud.mandelbox.dev/reconcile-at had at the last reconcile, which answered it.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	LastHandledReconcileAt string `json:"lastHandledReconcileAt,omitempty"`
 	// conditions are Available, Ready, and Reconciling or Stalled; and EventsReceived
 	// where spec.eventQueueURL is set.
 	// +optional
@@ -559,6 +573,9 @@ func (r *Region) AWSRegion() string {
 func (r *Region) Enabled() bool {
 	return r.Spec.Enabled == nil || *r.Spec.Enabled
 }
+
+// Suspended says whether the operator decides nothing in the region.
+func (r *Region) Suspended() bool { return ptr.Deref(r.Spec.Suspend, false) }
 
 // RegionList is a list of Regions.
 //

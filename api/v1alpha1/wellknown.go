@@ -3,6 +3,12 @@
 
 package v1alpha1
 
+import (
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
 // Finalizers. Each is written before the first call to AWS that makes something
 // which the object's deletion must take away again.
 const (
@@ -47,6 +53,22 @@ const LocalDevCommitHash = "local_dev"
 // AnnotationForceDrainAfter on an Instance that is leaving is a time, in RFC 3339,
 // after which the sessions that are left on it are stopped.
 const AnnotationForceDrainAfter = "cloud.mandelbox.dev/force-drain-after"
+
+// AnnotationReconcileAt on a Region or an AMI asks for a reconcile now, with a fresh
+// look at what AWS has of network, images and instance types, whenever its value
+// changes; a time in RFC 3339 by convention. The value that was answered last is
+// status.lastHandledReconcileAt.
+const AnnotationReconcileAt = "cloud.mandelbox.dev/reconcile-at"
+
+// MaxReconcileAt is how much of the annotation's value is looked at.
+const MaxReconcileAt = 256
+
+// ReconcileAt is the value of AnnotationReconcileAt on an object, cut to what a
+// status has room for; "" if it isn't annotated.
+func ReconcileAt(object metav1.Object) string {
+	value := object.GetAnnotations()[AnnotationReconcileAt]
+	return strings.ToValidUTF8(value[:min(len(value), MaxReconcileAt)], "")
+}
 
 // AnnotationRetryLaunches on a Region is a time, in RFC 3339: hosts that were made
 // before it and never became Active no longer keep their release from being launched.

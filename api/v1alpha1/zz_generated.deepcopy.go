@@ -849,6 +849,11 @@ func (in *RegionSpec) DeepCopyInto(out *RegionSpec) {
 		*out = new(bool)
 		**out = **in
 	}
+	if in.Suspend != nil {
+		in, out := &in.Suspend, &out.Suspend
+		*out = new(bool)
+		**out = **in
+	}
 	in.Subnets.DeepCopyInto(&out.Subnets)
 	in.SecurityGroups.DeepCopyInto(&out.SecurityGroups)
 	if in.AssociatePublicIPAddress != nil {

@@ -93,8 +93,12 @@ func (s *scope) lacks(wanted *v1alpha1.Revision, row *v1alpha1.RevisionRegion) s
 	if have.Free >= want {
 		return s.unsure(wanted, row)
 	}
-	return fmt.Sprintf("%d of %d slots of the new release are free, on %d hosts that are ready and %d on their way",
-		have.Free, want, have.Open, have.Hosts-have.Open)
+	held := ""
+	if place.region.Suspended() {
+		held = "; the Region launches no more while its spec.suspend is true"
+	}
+	return fmt.Sprintf("%d of %d slots of the new release are free, on %d hosts that are ready and %d on their way%s",
+		have.Free, want, have.Open, have.Hosts-have.Open, held)
 }
 
 // unsure says that the hosts which were counted may be leaving: those of a release

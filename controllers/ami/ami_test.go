@@ -250,6 +250,18 @@ var _ = Describe("An AMI", func() {
 		Expect(ami.Status.ActiveRevision).NotTo(Equal(old))
 	})
 
+	It("answers a request to reconcile now", func(ctx context.Context) {
+		ami := fleettest.Channel(unique("asked"), commit(), unique("nowhere"), fleettest.ImageA)
+		fleet.Make(ctx, ami)
+		fleettest.Change(ctx, fleet, ami, func(a *v1alpha1.AMI) {
+			metav1.SetMetaDataAnnotation(&a.ObjectMeta, v1alpha1.AnnotationReconcileAt, "2026-11-25T12:00:00Z")
+		})
+		Eventually(func(g Gomega, ctx context.Context) {
+			g.Expect(fleet.Get(ctx, client.ObjectKeyFromObject(ami), ami)).To(Succeed())
+			g.Expect(ami.Status.LastHandledReconcileAt).To(Equal("2026-11-25T12:00:00Z"))
+		}).WithContext(ctx).Should(Succeed())
+	})
+
 	It("waits for a region that does not exist yet", func(ctx context.Context) {
 		late := unique("late")
 		ami := fleettest.Channel(unique("early"), commit(), late, fleettest.ImageA)

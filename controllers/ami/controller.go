@@ -74,6 +74,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err != nil {
 		return ctrl.Result{}, err
 	}
+	if v1alpha1.ReconcileAt(ami) != ami.Status.LastHandledReconcileAt {
+		s.lookAnew()
+	}
 	steps := []step{
 		r.holdWithFinalizer,
 		r.ownCommitHash,

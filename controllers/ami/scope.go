@@ -121,6 +121,15 @@ func regionNames(ami *v1alpha1.AMI) []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
+// lookAnew has every open region look anew at what AWS has of images and instance types.
+func (s *scope) lookAnew() {
+	for _, place := range s.regions {
+		if place.open != nil {
+			place.open.Observer().RefreshCatalog()
+		}
+	}
+}
+
 // count is the census of one row's hosts.
 func (s *scope) count(row *v1alpha1.RevisionRegion) census.Count {
 	if row == nil {

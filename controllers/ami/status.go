@@ -51,6 +51,7 @@ func (r *Reconciler) writeStatus(ctx context.Context, s *scope, verdict trouble.
 func (s *scope) computeStatus(verdict trouble.Verdict) {
 	st := &s.ami.Status
 	st.ObservedGeneration = ptr.To(s.ami.Generation)
+	st.LastHandledReconcileAt = v1alpha1.ReconcileAt(s.ami)
 	st.Regions = s.regionStatuses()
 	st.Progress = s.progressLine()
 	conditions := status.New(&st.Conditions, s.ami.Generation)

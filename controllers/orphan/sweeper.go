@@ -147,6 +147,9 @@ func (s *Sweeper) sweepRegion(ctx context.Context, region *v1alpha1.Region, open
 		orphans, fleet = unowned(hosts, instances.Items, open.Target())
 	}
 	s.Counts.OrphansFound(region.Name, metrics.OrphanHost, len(orphans))
+	if region.Suspended() && region.DeletionTimestamp.IsZero() {
+		return nil // They are counted; nothing is removed for a Region that is suspended.
+	}
 	due := s.due(region.Name, orphans)
 	var errs []error
 	if len(due) == 0 {

@@ -99,8 +99,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		r.scaleDown,
 		r.judgeOrphans,
 	}
-	if !region.DeletionTimestamp.IsZero() {
+	switch {
+	case !region.DeletionTimestamp.IsZero():
 		steps = []step{r.openRegion, r.leave}
+	case region.Suspended():
+		steps = []step{r.holdWithFinalizer, r.openRegion, r.findNetwork, r.findCluster, r.readSchedules, r.recordLaunches, r.judgeOrphans}
 	}
 	return r.finish(ctx, s, run(ctx, s, steps))
 }

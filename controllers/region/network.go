@@ -37,6 +37,9 @@ func (r *Reconciler) openRegion(ctx context.Context, s *scope) error {
 		return fmt.Errorf("opening AWS region %s: %w", s.region.AWSRegion(), err)
 	}
 	open.Observer().SetWants(wants(s.region, s.amis))
+	if v1alpha1.ReconcileAt(s.region) != s.region.Status.LastHandledReconcileAt {
+		open.Observer().RefreshCatalog()
+	}
 	s.open = open
 	s.catalog = open.Observer().Catalog()
 	s.eventsReceived, s.eventsErr = open.Observer().Events()
@@ -128,16 +131,22 @@ func atMost(n int, ids []string) []string {
 	return ids[:min(n, len(ids))]
 }
 
+// findCluster takes the region's ECS cluster from the catalogue, if there is one.
+func (r *Reconciler) findCluster(_ context.Context, s *scope) error {
+	if !s.catalog.Ready {
+		return nil
+	}
+	if s.catalog.ClusterErr != nil {
+		return fmt.Errorf("describing ECS cluster %s: %w", s.region.Spec.ECSCluster, s.catalog.ClusterErr)
+	}
+	s.clusterARN = s.catalog.ClusterARN
+	return nil
+}
+
 // ensureCluster makes the region's ECS cluster when AWS says that there is none.
 func (r *Reconciler) ensureCluster(ctx context.Context, s *scope) error {
-	switch {
-	case !s.catalog.Ready:
-		return nil
-	case s.catalog.ClusterErr != nil:
-		return fmt.Errorf("describing ECS cluster %s: %w", s.region.Spec.ECSCluster, s.catalog.ClusterErr)
-	case s.catalog.ClusterARN != "":
-		s.clusterARN = s.catalog.ClusterARN
-		return nil
+	if err := r.findCluster(ctx, s); err != nil || !s.catalog.Ready || s.clusterARN != "" {
+		return err
 	}
 	arn, err := s.open.API().EnsureCluster(ctx, r.tags(s.region))
 	if err != nil {

@@ -37,6 +37,7 @@ func (r *Reconciler) writeStatus(ctx context.Context, s *scope, verdict trouble.
 func (s *scope) computeStatus(verdict trouble.Verdict) {
 	st := &s.region.Status
 	st.ObservedGeneration = ptr.To(s.region.Generation)
+	st.LastHandledReconcileAt = v1alpha1.ReconcileAt(s.region)
 	st.Free = ptr.To(s.free())
 	st.Claimed = ptr.To(s.total.Claimed)
 	st.Pending = ptr.To(s.waiting())
@@ -118,6 +119,9 @@ func (s *scope) setReady(conditions status.Writer, verdict trouble.Verdict) {
 		conditions.Reconciling(v1alpha1.ReasonDeleting, "The Region is being deleted.")
 	case !s.region.Enabled():
 		conditions.Ready(v1alpha1.ReasonDisabled, "spec.enabled is false: no host is launched and no Mandelbox assigned.")
+	case s.region.Suspended():
+		// Nothing will change by itself, and nothing is wrong: a pipeline has nothing to wait for.
+		conditions.Ready(v1alpha1.ReasonSuspended, "spec.suspend is true: no host is launched, told to leave or drained."+s.held(short))
 	case len(s.releases) == 0:
 		conditions.Ready(v1alpha1.ReasonNoChannel, "The region is prepared; no AMI has a release for it yet.")
 	case stopped != "":
@@ -129,13 +133,25 @@ func (s *scope) setReady(conditions status.Writer, verdict trouble.Verdict) {
 			"%s more would be needed; spec.capacity.maxInstances is %d.",
 			trouble.Count(s.plan.Denied, "host"), ptr.Deref(s.region.Spec.Capacity.MaxInstances, 0)))
 	case short != "":
-		conditions.Reconciling(v1alpha1.ReasonScalingUp, short)
+		conditions.Reconciling(v1alpha1.ReasonScalingUp, "Making room: "+short)
 	case s.region.Spec.EventQueueURL != "" && s.eventsErr != nil:
 		conditions.Ready(v1alpha1.ReasonEventsNotReceived,
 			"Every channel has the room it should have, but changes are seen by listing alone: see the condition EventsReceived.")
 	default:
 		conditions.Ready(v1alpha1.ReasonReady, "Every channel has the room it should have.")
 	}
+}
+
+// held says what a Region that is suspended would do otherwise; "" if nothing.
+func (s *scope) held(short string) string {
+	held := ""
+	if decision := s.region.Status.Decision; decision != nil && !ptr.Deref(decision.Done, false) {
+		held = fmt.Sprintf(" Scaling decision %d waits.", decision.Number)
+	}
+	if short != "" {
+		held += " Room is missing: " + short
+	}
+	return held
 }
 
 // firstObstacle says which active channel can launch no host, and why.
@@ -167,7 +183,7 @@ func (s *scope) shortfall() string {
 	if len(short) == 0 {
 		return ""
 	}
-	return "Making room: " + trouble.List(short) + "."
+	return trouble.List(short) + "."
 }
 
 func verb(waiting int32) string {

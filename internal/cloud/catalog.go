@@ -87,7 +87,7 @@ func (o *Observer) SetWants(wants Wants) {
 }
 
 // RefreshCatalog has the catalogue refreshed soon, because a writer made
-// something that it would show.
+// something that it would show, or a person asked for a fresh look.
 func (o *Observer) RefreshCatalog() {
 	select {
 	case o.catalog.wake <- struct{}{}:

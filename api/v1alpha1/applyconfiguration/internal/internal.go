@@ -114,6 +114,9 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: associative
           keys:
           - type
+    - name: lastHandledReconcileAt
+      type:
+        scalar: string
     - name: observedGeneration
       type:
         scalar: numeric
@@ -678,6 +681,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: subnets
       type:
         namedType: com.github.mandelbox.mandelbox-operator.api.v1alpha1.ResourceSelector
+    - name: suspend
+      type:
+        scalar: boolean
     - name: tags
       type:
         list:
@@ -725,6 +731,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: hosts
       type:
         namedType: com.github.mandelbox.mandelbox-operator.api.v1alpha1.HostCounts
+    - name: lastHandledReconcileAt
+      type:
+        scalar: string
     - name: launches
       type:
         list:

@@ -17,6 +17,9 @@ type AMIStatusApplyConfiguration struct {
 	// observedGeneration is the generation that this status answers; -1 until the
 	// first reconcile.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
+	// lastHandledReconcileAt is the value that the annotation
+	// cloud.mandelbox.dev/reconcile-at had at the last reconcile, which answered it.
+	LastHandledReconcileAt *string `json:"lastHandledReconcileAt,omitempty"`
 	// conditions are Ready, RolledOut, and Reconciling or Stalled.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// activeRevision is the revision that new Mandelboxes get; writing it is the swap.
@@ -42,6 +45,14 @@ func AMIStatus() *AMIStatusApplyConfiguration {
 // If called multiple times, the ObservedGeneration field is set to the value of the last call.
 func (b *AMIStatusApplyConfiguration) WithObservedGeneration(value int64) *AMIStatusApplyConfiguration {
 	b.ObservedGeneration = &value
+	return b
+}
+
+// WithLastHandledReconcileAt sets the LastHandledReconcileAt field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the LastHandledReconcileAt field is set to the value of the last call.
+func (b *AMIStatusApplyConfiguration) WithLastHandledReconcileAt(value string) *AMIStatusApplyConfiguration {
+	b.LastHandledReconcileAt = &value
 	return b
 }
 

@@ -31,6 +31,12 @@ type RegionSpecApplyConfiguration struct {
 	// enabled says whether hosts are launched and Mandelboxes assigned here; true
 	// by default. Sessions that run when it is switched off go on.
 	Enabled *bool `json:"enabled,omitempty"`
+	// suspend has the operator decide nothing here: no host is launched, told to
+	// leave or drained, and nothing is made in or removed from AWS for the Region.
+	// What is observed is still reported, hosts that were asked for before still come
+	// up, and Mandelboxes are still assigned to the slots that are free, and end as
+	// they would. A deletion is carried out all the same. False by default.
+	Suspend *bool `json:"suspend,omitempty"`
 	// subnets that hosts are spread over.
 	Subnets *ResourceSelectorApplyConfiguration `json:"subnets,omitempty"`
 	// securityGroups of each host. They must let users in on the ephemeral ports
@@ -110,6 +116,14 @@ func (b *RegionSpecApplyConfiguration) WithEventQueueURL(value string) *RegionSp
 // If called multiple times, the Enabled field is set to the value of the last call.
 func (b *RegionSpecApplyConfiguration) WithEnabled(value bool) *RegionSpecApplyConfiguration {
 	b.Enabled = &value
+	return b
+}
+
+// WithSuspend sets the Suspend field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Suspend field is set to the value of the last call.
+func (b *RegionSpecApplyConfiguration) WithSuspend(value bool) *RegionSpecApplyConfiguration {
+	b.Suspend = &value
 	return b
 }
 

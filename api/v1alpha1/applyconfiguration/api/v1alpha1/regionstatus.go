@@ -18,6 +18,9 @@ type RegionStatusApplyConfiguration struct {
 	// observedGeneration is the generation that this status answers; -1 until the
 	// first reconcile.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
+	// lastHandledReconcileAt is the value that the annotation
+	// cloud.mandelbox.dev/reconcile-at had at the last reconcile, which answered it.
+	LastHandledReconcileAt *string `json:"lastHandledReconcileAt,omitempty"`
 	// conditions are Available, Ready, and Reconciling or Stalled; and EventsReceived
 	// where spec.eventQueueURL is set.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
@@ -64,6 +67,14 @@ func RegionStatus() *RegionStatusApplyConfiguration {
 // If called multiple times, the ObservedGeneration field is set to the value of the last call.
 func (b *RegionStatusApplyConfiguration) WithObservedGeneration(value int64) *RegionStatusApplyConfiguration {
 	b.ObservedGeneration = &value
+	return b
+}
+
+// WithLastHandledReconcileAt sets the LastHandledReconcileAt field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the LastHandledReconcileAt field is set to the value of the last call.
+func (b *RegionStatusApplyConfiguration) WithLastHandledReconcileAt(value string) *RegionStatusApplyConfiguration {
+	b.LastHandledReconcileAt = &value
 	return b
 }
 
