@@ -27,7 +27,9 @@ GOLANGCI_LINT := $(BIN)/golangci-lint
 # The one that belongs to the Go tool, which need not be in the PATH.
 GOFMT = $(shell $(GO) env GOROOT)/bin/gofmt
 # Every module of this repository, by its folder.
-GO_MODULES := . hack/tools hack/tools/golangci-lint hack/controlplane hack/plot
+GO_MODULES := . hack/tools hack/tools/golangci-lint hack/controlplane
+# Those of them that have tests, beside the first.
+TESTED_MODULES := hack/charts hack/plot
 
 .DEFAULT_GOAL := help
 # A recipe that fails leaves no half-written binary behind.
@@ -85,12 +87,18 @@ run: ## Run the manager against the cluster of the current kubeconfig; flags go 
 HEADER := hack/boilerplate.go.txt
 
 .PHONY: generate
-generate: ## Generate deepcopy, apply configurations, CRDs, RBAC and webhook manifests.
+generate: ## Generate deepcopy, apply configurations, CRDs, RBAC and webhook manifests and argocd-cm.
 	$(CONTROLLER_GEN) object:headerFile=$(HEADER) paths=./api/...
 	$(CONTROLLER_GEN) applyconfiguration:headerFile=$(HEADER) paths=./api/...
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
 	$(CONTROLLER_GEN) rbac:roleName=manager-role paths=./controllers/... paths=./internal/... output:rbac:dir=config/rbac
 	$(CONTROLLER_GEN) webhook paths=./internal/... output:webhook:dir=config/webhook
+	$(GO) run ./hack/argocd-cm config/gitops/argocd >config/gitops/argocd/argocd-cm.yaml
+
+.PHONY: record
+record: controlplane ## Record anew how each kind looks in each state, for the tests of what GitOps tools read.
+	MANDELBOX_RECORD=1 $(GO) test ./controllers -count=1 -ginkgo.focus='as it was recorded'
+	MANDELBOX_RECORD=1 $(GO) test ./config/gitops -count=1
 
 .PHONY: fmt
 fmt: ## Format the Go code.

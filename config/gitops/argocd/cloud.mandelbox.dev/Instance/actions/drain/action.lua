@@ -1,0 +1,2 @@
+obj.spec.drain = true
+return obj

@@ -1,0 +1,2 @@
+obj.spec.drain = nil
+return obj
