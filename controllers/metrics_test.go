@@ -5,6 +5,7 @@ package controllers_test
 
 import (
 	"context"
+	"runtime"
 	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -57,6 +58,7 @@ var _ = Describe("Metrics", func() {
 		w.host(ctx)
 		m := w.session(ctx, "one", []string{home})
 		w.expectValues(map[string]float64{
+			"build_info " + runtime.Version() + " v-test":         1,
 			"slots stable us-east-1 free":                         slotsPerHost - 1,
 			"slots stable us-east-1 claimed":                      1,
 			"instances stable Active us-east-1":                   1,

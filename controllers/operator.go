@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -43,6 +44,7 @@ import (
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
 	"github.com/mandelbox/mandelbox-operator/internal/metrics"
 	"github.com/mandelbox/mandelbox-operator/internal/schema"
+	"github.com/mandelbox/mandelbox-operator/internal/tracing"
 	"github.com/mandelbox/mandelbox-operator/internal/webhook"
 )
 
@@ -95,6 +97,11 @@ type Options struct {
 	ProfileAddress string
 	// Webhooks serves the admission webhooks; nil is off.
 	Webhooks *WebhookOptions
+	// Traces takes traces of session starts and host launches; nil is off.
+	Traces trace.TracerProvider
+	// Version is that of the program, for its metrics and for what it says of itself to
+	// the API server; both say nothing if it is empty.
+	Version string
 	// Log is where the manager and its controllers write.
 	Log logr.Logger
 }
@@ -126,6 +133,9 @@ func NewManager(ctx context.Context, restConfig *rest.Config, o Options) (ctrl.M
 	// priority and fairness does better.
 	restConfig = rest.CopyConfig(restConfig)
 	restConfig.QPS = -1
+	if o.Version != "" {
+		restConfig.UserAgent = "mandelbox-operator/" + o.Version
+	}
 	mgr, err := ctrl.NewManager(restConfig, managerOptions(o))
 	if err != nil {
 		return nil, fmt.Errorf("making the manager: %w", err)
@@ -146,6 +156,11 @@ func NewManager(ctx context.Context, restConfig *rest.Config, o Options) (ctrl.M
 	}
 	if err := addWebhooks(ctx, mgr, o); err != nil {
 		return nil, err
+	}
+	if o.Traces != nil {
+		if err := mgr.Add(&tracing.Follower{Provider: o.Traces, Cache: mgr.GetCache(), Clock: clock.RealClock{}}); err != nil {
+			return nil, fmt.Errorf("adding the traces: %w", err)
+		}
 	}
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
 		return nil, fmt.Errorf("adding the health check: %w", err)
@@ -199,7 +214,7 @@ func clusterUID(ctx context.Context, reader client.Reader) (string, error) {
 
 // addControllers wires the four controllers to one another and to the cloud.
 func addControllers(ctx context.Context, mgr ctrl.Manager, o Options) error {
-	counts, err := addMetrics(mgr, o.Metrics)
+	counts, err := addMetrics(mgr, o.Metrics, o.Version)
 	if err != nil {
 		return err
 	}
@@ -258,13 +273,18 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, o Options) error {
 
 // addMetrics has the manager report while it leads, and returns what controllers
 // count with.
-func addMetrics(mgr ctrl.Manager, registry prometheus.Registerer) (*metrics.Counts, error) {
+func addMetrics(mgr ctrl.Manager, registry prometheus.Registerer, version string) (*metrics.Counts, error) {
 	if registry == nil {
 		registry = ctrlmetrics.Registry
 	}
 	counts, err := metrics.NewCounts(registry)
 	if err != nil {
 		return nil, err
+	}
+	if version != "" {
+		if err := metrics.ReportBuild(registry, version); err != nil {
+			return nil, err
+		}
 	}
 	err = mgr.Add(&metrics.Reporter{
 		Registry: registry, Counts: counts, Cache: mgr.GetCache(), Clock: clock.RealClock{},

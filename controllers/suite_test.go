@@ -22,6 +22,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
@@ -93,6 +94,8 @@ type world struct {
 	// binary is the operator's program, which then runs as a process of its own and
 	// is killed where it would be stopped; by default the manager runs in this one.
 	binary string
+	// traces takes those of its managers; nothing does by default.
+	traces trace.TracerProvider
 	// metrics are those of its managers, one after the other.
 	metrics *prometheus.Registry
 
@@ -163,7 +166,7 @@ func (w *world) startManager() {
 			ListInterval: cmp.Or(w.lookEvery, listInterval), HotInterval: cmp.Or(w.lookEvery, 20*time.Millisecond),
 			GracePeriod: cmp.Or(w.grace, time.Second), TouchTime: w.touch,
 		},
-		Metrics: w.metrics, MetricsAddress: "0", ProbeAddress: "0", Log: logr.FromContextOrDiscard(logr.NewContext(ctx, GinkgoLogr)),
+		Metrics: w.metrics, MetricsAddress: "0", ProbeAddress: "0", Version: "v-test", Traces: w.traces, Log: logr.FromContextOrDiscard(logr.NewContext(ctx, GinkgoLogr)),
 	})
 	Expect(err).NotTo(HaveOccurred())
 	done := make(chan struct{})

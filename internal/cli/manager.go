@@ -23,6 +23,7 @@ import (
 	"github.com/mandelbox/mandelbox-operator/controllers/orphan"
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
 	cloudaws "github.com/mandelbox/mandelbox-operator/internal/cloud/aws"
+	"github.com/mandelbox/mandelbox-operator/internal/tracing"
 	"github.com/mandelbox/mandelbox-operator/internal/webhook"
 )
 
@@ -50,6 +51,9 @@ type managerOptions struct {
 	verbosity          int8
 	profileAddress     string
 }
+
+// lastTraces is how long a manager that stops tries to send its last traces.
+const lastTraces = 5 * time.Second
 
 func newManagerCommand() *cobra.Command {
 	var o managerOptions
@@ -109,6 +113,10 @@ func runManager(ctx context.Context, o managerOptions) error {
 	if err != nil {
 		return err
 	}
+	traces, err := tracing.NewProvider(ctx, Version())
+	if err != nil {
+		return err
+	}
 	options := controllers.Options{
 		ClusterID: o.clusterID, Cloud: provider,
 		Observer: cloud.ObserverOptions{
@@ -117,7 +125,18 @@ func runManager(ctx context.Context, o managerOptions) error {
 		OrphanGrace: o.orphanGrace, OrphanInterval: o.orphanInterval, OrphansDryRun: o.orphansDryRun,
 		MandelboxesPerUser: o.mandelboxesPerUser, AllowDevClients: o.allowDevClients,
 		LeaderElection: o.leaderElect, LeaderElectionNamespace: o.namespace,
-		MetricsAddress: o.metricsAddress, ProbeAddress: o.probeAddress, ProfileAddress: o.profileAddress, Log: log,
+		MetricsAddress: o.metricsAddress, ProbeAddress: o.probeAddress, ProfileAddress: o.profileAddress, Version: Version(), Log: log,
+	}
+	if traces != nil {
+		options.Traces = traces
+		// What was told last is sent even though the manager is stopping.
+		defer func() {
+			limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastTraces)
+			defer cancel()
+			if err := traces.Shutdown(limited); err != nil {
+				log.Error(err, "Sending the last traces")
+			}
+		}()
 	}
 	if o.webhooks {
 		options.Webhooks = &controllers.WebhookOptions{

@@ -13,7 +13,8 @@
 //
 // Every replica has the cache, but only the leader works. So all of it comes from
 // the leader alone, see Reporter: sums over replicas count nothing twice. The
-// metrics of calls to AWS come from whoever makes the calls.
+// metrics of calls to AWS come from whoever makes the calls, and each replica says
+// which version it is.
 //
 // No label names a user, a session, a host or a namespace: the number of series
 // grows with regions, channels and the operator's own words, never with demand.

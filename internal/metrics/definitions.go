@@ -214,3 +214,9 @@ var (
 		Help: "How long attempts of calls to AWS were held back after throttles, in seconds, by service, operation and AWS region.",
 	})
 )
+
+// BuildInfo says which version a manager is.
+var BuildInfo = define(Definition{
+	Name: "mandelbox_build_info", Type: Gauge, Stability: Stable, Labels: []string{"version", "goversion"},
+	Help: "1, with the version of the manager and of the Go it was built with. Every replica reports it, whether it leads or not.",
+})

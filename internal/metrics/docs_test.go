@@ -47,7 +47,7 @@ func TestDefinitions(t *testing.T) {
 			g.Expect(d.Help).To(And(HaveSuffix("."), Not(ContainSubstring("|"))))
 			for _, label := range d.Labels {
 				g.Expect(label).To(BeElementOf(
-					"region", "ami", "state", "phase", "reason", "condition", "outcome", "kind", "service", "operation", "code"),
+					"region", "ami", "state", "phase", "reason", "condition", "outcome", "kind", "service", "operation", "code", "version", "goversion"),
 					"a label whose values are not bounded by the number of Regions and channels")
 			}
 		})
