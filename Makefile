@@ -27,7 +27,7 @@ GOLANGCI_LINT := $(BIN)/golangci-lint
 # The one that belongs to the Go tool, which need not be in the PATH.
 GOFMT = $(shell $(GO) env GOROOT)/bin/gofmt
 # Every module of this repository, by its folder.
-GO_MODULES := . hack/tools hack/tools/golangci-lint hack/controlplane
+GO_MODULES := . hack/charts hack/tools hack/tools/golangci-lint hack/controlplane
 # Those of them that have tests, beside the first.
 TESTED_MODULES := hack/charts hack/plot
 
@@ -87,12 +87,13 @@ run: ## Run the manager against the cluster of the current kubeconfig; flags go 
 HEADER := hack/boilerplate.go.txt
 
 .PHONY: generate
-generate: ## Generate deepcopy, apply configurations, CRDs, RBAC and webhook manifests and argocd-cm.
+generate: ## Generate deepcopy, apply configurations, CRDs, RBAC and webhook manifests, charts and argocd-cm.
 	$(CONTROLLER_GEN) object:headerFile=$(HEADER) paths=./api/...
 	$(CONTROLLER_GEN) applyconfiguration:headerFile=$(HEADER) paths=./api/...
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
 	$(CONTROLLER_GEN) rbac:roleName=manager-role paths=./controllers/... paths=./internal/... output:rbac:dir=config/rbac
 	$(CONTROLLER_GEN) webhook paths=./internal/... output:webhook:dir=config/webhook
+	cd hack/charts && $(GO) run . ../../config
 	$(GO) run ./hack/argocd-cm config/gitops/argocd >config/gitops/argocd/argocd-cm.yaml
 
 .PHONY: record
@@ -119,6 +120,9 @@ verify: vet lint ## Fail if anything generated, formatted or tidied differs from
 .PHONY: test
 test: controlplane ## Run every test with the race detector, on a real control plane; PKG narrows it.
 	$(GO) test -race -shuffle=on -timeout $(TEST_TIMEOUT) -p $(JOBS) $(PKG)
+ifeq ($(PKG),./...)
+	@for module in $(TESTED_MODULES); do echo "testing $$module"; (cd $$module && $(GO) test -p $(JOBS) ./...) || exit 1; done
+endif
 
 ##@ Build
 
