@@ -27,7 +27,7 @@ GOLANGCI_LINT := $(BIN)/golangci-lint
 # The one that belongs to the Go tool, which need not be in the PATH.
 GOFMT = $(shell $(GO) env GOROOT)/bin/gofmt
 # Every module of this repository, by its folder.
-GO_MODULES := . hack/charts hack/tools hack/tools/golangci-lint hack/controlplane
+GO_MODULES := . hack/charts hack/monitoring hack/tools hack/tools/golangci-lint hack/controlplane
 # Those of them that have tests, beside the first.
 TESTED_MODULES := hack/charts hack/plot
 
@@ -98,7 +98,7 @@ generate: ## Generate deepcopy, apply configurations, CRDs, RBAC and webhook man
 
 .PHONY: record
 record: controlplane ## Record anew how each kind looks in each state, for the tests of what GitOps tools read.
-	MANDELBOX_RECORD=1 $(GO) test ./controllers -count=1 -ginkgo.focus='as it was recorded'
+	MANDELBOX_RECORD=1 $(GO) test ./controllers -count=1 -ginkgo.focus='as it was recorded|that dashboards and alerts may ask for'
 	MANDELBOX_RECORD=1 $(GO) test ./config/gitops -count=1
 
 .PHONY: fmt
