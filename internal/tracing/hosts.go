@@ -9,21 +9,16 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
 )
 
 // hosts tell how Instances came to take sessions. They are told of by one goroutine.
-type hosts struct {
-	tracer trace.Tracer
-	clock  clock.PassiveClock
-	under  map[types.UID]*journey
-}
+type hosts struct{ journeys }
 
 func newHosts(tracer trace.Tracer, clk clock.PassiveClock) *hosts {
-	return &hosts{tracer: tracer, clock: clk, under: map[types.UID]*journey{}}
+	return &hosts{newJourneys(tracer, clk)}
 }
 
 func (h *hosts) added(i *v1alpha1.Instance, old bool) {

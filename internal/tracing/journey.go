@@ -10,7 +10,20 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
 )
+
+// journeys are those that are under way, by the object's uid.
+type journeys struct {
+	tracer trace.Tracer
+	clock  clock.PassiveClock
+	under  map[types.UID]*journey
+}
+
+func newJourneys(tracer trace.Tracer, clk clock.PassiveClock) journeys {
+	return journeys{tracer: tracer, clock: clk, under: map[types.UID]*journey{}}
+}
 
 // journey is what is known of a session or host that is still on its way.
 type journey struct {

@@ -7,21 +7,16 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
 )
 
 // sessions tell how Mandelboxes came to run. They are told of by one goroutine.
-type sessions struct {
-	tracer trace.Tracer
-	clock  clock.PassiveClock
-	under  map[types.UID]*journey
-}
+type sessions struct{ journeys }
 
 func newSessions(tracer trace.Tracer, clk clock.PassiveClock) *sessions {
-	return &sessions{tracer: tracer, clock: clk, under: map[types.UID]*journey{}}
+	return &sessions{newJourneys(tracer, clk)}
 }
 
 // added begins the journey of a session that does not run yet. One that is old began
