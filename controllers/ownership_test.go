@@ -41,7 +41,7 @@ func (w *world) writersOfSpec(ctx context.Context, o client.Object) []string {
 	var writers []string
 	for _, entry := range o.GetManagedFields() {
 		fields := map[string]any{}
-		Expect(json.Unmarshal(entry.FieldsV1.Raw, &fields)).To(Succeed())
+		Expect(json.Unmarshal(entry.FieldsV1.GetRawBytes(), &fields)).To(Succeed())
 		if _, owns := fields["f:spec"]; owns {
 			writers = append(writers, entry.Manager)
 		}
