@@ -211,11 +211,9 @@ func (a *Assigner) Pending(region string) map[placement.Key]int32 {
 }
 
 func (a *Assigner) requestOf(m *v1alpha1.Mandelbox) placement.Request {
-	return placement.Request{
-		Namespace: m.Namespace, Name: m.Name, UID: string(m.UID), UserID: m.Spec.UserID,
-		Regions: m.Spec.Regions, ClientCommitHash: m.Spec.ClientCommitHash, AMIName: m.Spec.AMIName,
-		Created: m.CreationTimestamp.Time, Attempt: m.Status.Attempt + 1, Avoid: a.avoid[m.UID],
-	}
+	request := placement.RequestOf(m)
+	request.Avoid = a.avoid[m.UID]
+	return request
 }
 
 // watch follows Instances, AMIs and Regions, and waits until it knows them all.
@@ -269,7 +267,7 @@ func (a *Assigner) observe(i *v1alpha1.Instance) {
 	}
 	before := a.hosts[i.Name]
 	a.hosts[i.Name] = i
-	a.fleet.Set(hostOf(i))
+	a.fleet.Set(placement.HostOf(i))
 	if before == nil || before.FreeSlots() < i.FreeSlots() {
 		a.Wake()
 	}
@@ -291,18 +289,6 @@ func (a *Assigner) forgetHost(i *v1alpha1.Instance) {
 	if known, ok := a.hosts[i.Name]; ok && known.UID == i.UID {
 		delete(a.hosts, i.Name)
 		a.fleet.Delete(i.Name)
-	}
-}
-
-func hostOf(i *v1alpha1.Instance) placement.Host {
-	taken := make([]int32, 0, len(i.Status.Claims))
-	for _, c := range i.Status.Claims {
-		taken = append(taken, c.Slot)
-	}
-	return placement.Host{
-		Name: i.Name, CommitHash: i.Spec.ClientCommitHash,
-		Key:      placement.Key{Region: i.Spec.RegionName, AMI: i.Spec.AMIName, Revision: i.Spec.Revision},
-		Capacity: i.Slots(), Open: i.Open(), Taken: taken, Created: i.CreationTimestamp.Time,
 	}
 }
 

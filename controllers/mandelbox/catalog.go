@@ -28,36 +28,7 @@ func readCatalog(ctx context.Context, c client.Reader) (placement.Catalog, error
 	if err := c.List(ctx, &amis); err != nil {
 		return nil, fmt.Errorf("listing AMIs: %w", err)
 	}
-	catalog := placement.Catalog{}
-	for i := range regions.Items {
-		r := &regions.Items[i]
-		catalog[r.Name] = placement.RegionInfo{
-			Name: r.Name, Exists: true, Enabled: r.Enabled() && r.DeletionTimestamp.IsZero(), Fallback: r.Spec.FallbackRegions,
-			Channels: channelsIn(r.Name, amis.Items),
-		}
-	}
-	return catalog, nil
-}
-
-func channelsIn(region string, amis []v1alpha1.AMI) []placement.Channel {
-	var channels []placement.Channel
-	for i := range amis {
-		ami := &amis[i]
-		for j := range ami.Status.Revisions {
-			revision := &ami.Status.Revisions[j]
-			row := revision.Row(region)
-			if row == nil {
-				continue
-			}
-			active := ami.ActiveRevisionIn(region)
-			channels = append(channels, placement.Channel{
-				AMI: ami.Name, CommitHash: revision.ClientCommitHash, Revision: row.ID,
-				Active:     active != nil && active.Name == revision.Name && ami.DeletionTimestamp.IsZero(),
-				Superseded: ami.Superseded(revision, region),
-			})
-		}
-	}
-	return channels
+	return placement.CatalogOf(regions.Items, amis.Items), nil
 }
 
 // userLimit returns how many Mandelboxes one user may hold in a namespace; 0 is no

@@ -233,6 +233,10 @@ func TestDecide(t *testing.T) {
 			if diff := cmp.Diff(tc.want, got, ignored); diff != "" {
 				t.Errorf("verdict (-want +got):\n%s", diff)
 			}
+			fits := func(h Host) bool { return Against(tc.req, tc.cat, h) == NoObjection }
+			if slices.ContainsFunc(tc.hosts, fits) != got.Assigned {
+				t.Errorf("the objections contradict the verdict: %v", objections(tc.req, tc.cat, tc.hosts))
+			}
 		})
 	}
 }
