@@ -11,6 +11,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
+	"github.com/mandelbox/mandelbox-operator/internal/cli/terminal"
 )
 
 // hostChange is what a line-by-line reader hears of a host.
@@ -72,7 +73,7 @@ func rolloutLine(o *v1alpha1.AMI) string {
 	if !answered(o) {
 		return fmt.Sprintf("%s %s is new", o.Name, o.Spec.ClientCommitHash)
 	}
-	return fmt.Sprintf("%s %s %s: %s", o.Name, o.Spec.ClientCommitHash, reasonOf(o.Status.Conditions, v1alpha1.ConditionRolledOut), orDash(o.Status.Progress))
+	return fmt.Sprintf("%s %s %s: %s", o.Name, o.Spec.ClientCommitHash, reasonOf(o.Status.Conditions, v1alpha1.ConditionRolledOut), terminal.OrDash(o.Status.Progress))
 }
 
 // answered says whether the channel's status is about its spec as it is now.

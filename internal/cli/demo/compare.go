@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
+	"github.com/mandelbox/mandelbox-operator/internal/cli/terminal"
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
 )
 
@@ -131,17 +132,17 @@ func (d *demo) liveTasks(ctx context.Context, region *v1alpha1.Region) ([]string
 
 // table shows the counts of both sides.
 func (c comparison) table() []string {
-	grid := [][]cell{titles("WHAT", "REGION", "KUBERNETES", "AWS", "THE SAME")}
+	grid := [][]terminal.Cell{terminal.Titles("WHAT", "REGION", "KUBERNETES", "AWS", "THE SAME")}
 	for _, row := range c {
 		same := "yes"
 		if !row.agrees() {
 			same = "no"
 		}
-		grid = append(grid, []cell{
-			{text: row.what}, {text: row.region}, {text: strconv.Itoa(len(row.kubernetes))}, {text: strconv.Itoa(len(row.aws))}, {text: same},
+		grid = append(grid, []terminal.Cell{
+			{Text: row.what}, {Text: row.region}, {Text: strconv.Itoa(len(row.kubernetes))}, {Text: strconv.Itoa(len(row.aws))}, {Text: same},
 		})
 	}
-	return append(append([]string{""}, aligned(grid, false)...), "")
+	return append(append([]string{""}, terminal.Table(grid, false)...), "")
 }
 
 // err says where the two sides differ.

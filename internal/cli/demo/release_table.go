@@ -12,11 +12,12 @@ import (
 	"strings"
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
+	"github.com/mandelbox/mandelbox-operator/internal/cli/terminal"
 )
 
 // sessionTable counts the sessions of both acts.
 func (r *release) sessionTable(colours bool) []string {
-	grid := [][]cell{titles("SESSIONS", "CAME", "HERE", "LEFT", "REFUSED", "LOST", "LONGEST WAIT")}
+	grid := [][]terminal.Cell{terminal.Titles("SESSIONS", "CAME", "HERE", "LEFT", "REFUSED", "LOST", "LONGEST WAIT")}
 	for _, group := range []struct {
 		name  string
 		tally tally
@@ -26,29 +27,29 @@ func (r *release) sessionTable(colours bool) []string {
 		if t.longest > 0 {
 			wait = seconds(t.longest)
 		}
-		grid = append(grid, []cell{
-			{text: group.name}, {text: strconv.Itoa(t.came)}, {text: strconv.Itoa(t.here())}, {text: strconv.Itoa(t.left)},
-			{strconv.Itoa(t.refused), noneIsGood(t.refused)}, {strconv.Itoa(t.lost), noneIsGood(t.lost)}, {text: wait},
+		grid = append(grid, []terminal.Cell{
+			{Text: group.name}, {Text: strconv.Itoa(t.came)}, {Text: strconv.Itoa(t.here())}, {Text: strconv.Itoa(t.left)},
+			{Text: strconv.Itoa(t.refused), Colour: noneIsGood(t.refused)}, {Text: strconv.Itoa(t.lost), Colour: noneIsGood(t.lost)}, {Text: wait},
 		})
 	}
-	return aligned(grid, colours)
+	return terminal.Table(grid, colours)
 }
 
 func noneIsGood(count int) string {
 	if count == 0 {
-		return green
+		return terminal.Green
 	}
-	return red
+	return terminal.Red
 }
 
 // hostTable counts the hosts of both releases.
 func (r *release) hostTable() []string {
-	grid := [][]cell{titles("HOSTS OF", "CAME", "LEFT", "HERE")}
+	grid := [][]terminal.Cell{terminal.Titles("HOSTS OF", "CAME", "LEFT", "HERE")}
 	for _, commit := range []string{r.old, r.next} {
 		came, left := r.fleet.hostsOf(commit)
-		grid = append(grid, []cell{{text: commit}, {text: strconv.Itoa(came)}, {text: strconv.Itoa(left)}, {text: strconv.Itoa(came - left)}})
+		grid = append(grid, []terminal.Cell{{Text: commit}, {Text: strconv.Itoa(came)}, {Text: strconv.Itoa(left)}, {Text: strconv.Itoa(came - left)}})
 	}
-	return aligned(grid, false)
+	return terminal.Table(grid, false)
 }
 
 // lines are the second act as the screen shows it: the release, the sessions and
@@ -59,20 +60,20 @@ func (r *release) lines(hosts view, colours bool) []string {
 		return nil
 	}
 	lines := []string{"", "AMI " + rolloutLine(channel), ""}
-	lines = append(lines, aligned(r.grid(channel), colours)...)
+	lines = append(lines, terminal.Table(r.grid(channel), colours)...)
 	lines = append(append(lines, ""), r.sessionTable(colours)...)
 	return append(lines, hosts.hostLines(colours)...)
 }
 
 // grid has a row for each release and region, the old release first: its hosts,
 // and who is on them.
-func (r *release) grid(channel *v1alpha1.AMI) [][]cell {
+func (r *release) grid(channel *v1alpha1.AMI) [][]terminal.Cell {
 	counts := r.fleet.hostCounts()
 	order := func(a, b place) int {
 		age := func(p place) int { return slices.Index([]string{r.old, r.next}, p.commit) }
 		return cmp.Or(cmp.Compare(age(a), age(b)), cmp.Compare(a.region, b.region))
 	}
-	grid := [][]cell{titles("RELEASE", "STATE", "REGION", "SLOTS", "HOSTS")}
+	grid := [][]terminal.Cell{terminal.Titles("RELEASE", "STATE", "REGION", "SLOTS", "HOSTS")}
 	for _, key := range slices.SortedFunc(maps.Keys(counts), order) {
 		c := counts[key]
 		var phases []string
@@ -80,9 +81,9 @@ func (r *release) grid(channel *v1alpha1.AMI) [][]cell {
 			phases = append(phases, fmt.Sprintf("%d %s", c.phases[phase], phase))
 		}
 		state := stateOf(channel, key.commit)
-		grid = append(grid, []cell{
-			{text: key.commit}, {state, stateColour(state)}, {text: key.region},
-			{text: slots(c.taken, c.capacity)}, {text: strings.Join(phases, ", ")},
+		grid = append(grid, []terminal.Cell{
+			{Text: key.commit}, {Text: state, Colour: stateColour(state)}, {Text: key.region},
+			{Text: slots(c.taken, c.capacity)}, {Text: strings.Join(phases, ", ")},
 		})
 	}
 	return grid
@@ -110,10 +111,10 @@ func stateOf(channel *v1alpha1.AMI, commit string) string {
 func stateColour(state string) string {
 	switch state {
 	case string(v1alpha1.RevisionActive):
-		return green
+		return terminal.Green
 	case string(v1alpha1.RevisionFailed):
-		return red
+		return terminal.Red
 	default:
-		return yellow
+		return terminal.Yellow
 	}
 }

@@ -11,9 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode/utf8"
 
-	"golang.org/x/term"
+	"github.com/mandelbox/mandelbox-operator/internal/cli/terminal"
 )
 
 // Control sequences of terminals.
@@ -24,9 +23,6 @@ const (
 	hideCursor = "\x1b[?25l"
 	showCursor = "\x1b[?25h"
 )
-
-// defaultWidth and defaultHeight are for a terminal that doesn't tell its size.
-const defaultWidth, defaultHeight = 120, 40
 
 // screen shows lines that stay and, on a terminal, a frame below them that is
 // redrawn in place. Its methods may be called concurrently.
@@ -46,8 +42,8 @@ type screen struct {
 
 func newScreen(out io.Writer) *screen {
 	s := &screen{out: out}
-	if file, ok := out.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
-		s.size = func() (width, height int) { return sizeOf(file) }
+	if file := terminal.Of(out); file != nil {
+		s.size = func() (width, height int) { return terminal.Size(file) }
 	}
 	return s
 }
@@ -89,7 +85,7 @@ func (s *screen) draw(content func() []string) {
 		lines = append(lines, fmt.Sprintf("%s … %s", s.activity, seconds(time.Since(s.since))))
 	}
 	width, height := s.size()
-	lines = fitting(lines, width, height)
+	lines = terminal.Fit(lines, width, height)
 	if slices.Equal(lines, s.frame) {
 		return
 	}
@@ -143,53 +139,6 @@ func (s *screen) write(text string) {
 		// There is no other place to tell that the screen can't be written.
 		_, _ = io.WriteString(s.out, text)
 	}
-}
-
-func sizeOf(terminal *os.File) (width, height int) {
-	width, height, err := term.GetSize(int(terminal.Fd()))
-	if err != nil || width <= 0 || height <= 0 {
-		return defaultWidth, defaultHeight
-	}
-	return width, height
-}
-
-// fitting cuts what the terminal has no room for: a line that wrapped or scrolled
-// away could not be erased.
-func fitting(lines []string, width, height int) []string {
-	if room := height - 2; len(lines) > room && room > 0 {
-		more := len(lines) - room + 1
-		lines = append(slices.Clone(lines[:room-1]), fmt.Sprintf("… %d more lines than this window has", more))
-	}
-	fitted := make([]string, 0, len(lines))
-	for _, line := range lines {
-		fitted = append(fitted, clipped(line, width-1))
-	}
-	return fitted
-}
-
-// clipped cuts a line after so many characters, not counting its colours.
-func clipped(line string, width int) string {
-	var b strings.Builder
-	shown, coloured := 0, false
-	for i := 0; i < len(line); {
-		if line[i] == '\x1b' {
-			end := i + strings.IndexByte(line[i:], 'm') + 1
-			coloured = line[i:end] != colourEnd
-			b.WriteString(line[i:end])
-			i = end
-			continue
-		}
-		_, size := utf8.DecodeRuneInString(line[i:])
-		if shown++; shown > width {
-			if coloured {
-				b.WriteString(colourEnd)
-			}
-			break
-		}
-		b.WriteString(line[i : i+size])
-		i += size
-	}
-	return b.String()
 }
 
 func joined(lines []string) string {

@@ -55,24 +55,3 @@ func TestScreenWithoutTerminal(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
-
-func TestFitting(t *testing.T) {
-	for name, tc := range map[string]struct {
-		lines         []string
-		width, height int
-		want          []string
-	}{
-		"room for all":   {[]string{"ab", "cd"}, 80, 24, []string{"ab", "cd"}},
-		"too long":       {[]string{"▓▓▓░░░"}, 6, 24, []string{"▓▓▓░░"}},
-		"colours closed": {[]string{green + "Running" + colourEnd + " x"}, 5, 24, []string{green + "Runn" + colourEnd}},
-		"colours apart":  {[]string{green + "Run" + colourEnd + " xyz"}, 6, 24, []string{green + "Run" + colourEnd + " x"}},
-		"too many": {[]string{"1", "2", "3", "4", "5"}, 80, 6,
-			[]string{"1", "2", "3", "… 2 more lines than this window has"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tc.want, fitting(tc.lines, tc.width, tc.height)); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
-			}
-		})
-	}
-}

@@ -5,6 +5,8 @@ package demo
 
 import (
 	"time"
+
+	"github.com/mandelbox/mandelbox-operator/internal/cli/terminal"
 )
 
 // timing is one step of the demo.
@@ -56,11 +58,11 @@ func (t *timings) addMilestones(m milestones, applied, began time.Time) {
 
 // table shows the steps.
 func (t timings) table() []string {
-	grid := [][]cell{titles("STEP", "TOOK", "DONE AFTER")}
+	grid := [][]terminal.Cell{terminal.Titles("STEP", "TOOK", "DONE AFTER")}
 	for _, timing := range t {
-		grid = append(grid, []cell{{text: timing.step}, {text: seconds(timing.took)}, {text: seconds(timing.at)}})
+		grid = append(grid, []terminal.Cell{{Text: timing.step}, {Text: seconds(timing.took)}, {Text: seconds(timing.at)}})
 	}
-	return append([]string{""}, aligned(grid, false)...)
+	return append([]string{""}, terminal.Table(grid, false)...)
 }
 
 func earlier(a, b time.Time) time.Time {

@@ -7,18 +7,9 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
-)
-
-// Colours, as every terminal has them.
-const (
-	green     = "\x1b[32m"
-	yellow    = "\x1b[33m"
-	red       = "\x1b[31m"
-	bold      = "\x1b[1m"
-	colourEnd = "\x1b[0m"
+	"github.com/mandelbox/mandelbox-operator/internal/cli/terminal"
 )
 
 // maxBar is how many slots are drawn one by one.
@@ -45,9 +36,6 @@ type view struct {
 	sessions []sessionRow
 }
 
-// cell is a piece of text and its colour.
-type cell struct{ text, colour string }
-
 // lines draws the table.
 func (v view) lines(colours bool) []string {
 	lines := append(v.hostLines(colours), v.sessionLines(colours)...)
@@ -55,25 +43,25 @@ func (v view) lines(colours bool) []string {
 }
 
 func (v view) hostLines(colours bool) []string {
-	grid := [][]cell{titles("HOST", "REGION", "PHASE", "TYPE", "SLOTS", "REASON", "ELAPSED")}
+	grid := [][]terminal.Cell{terminal.Titles("HOST", "REGION", "PHASE", "TYPE", "SLOTS", "REASON", "ELAPSED")}
 	for _, h := range v.hosts {
-		grid = append(grid, []cell{
-			{text: h.name}, {text: h.region}, {h.phase, phaseColour(h.phase)}, {text: orDash(h.instanceType)},
-			{text: slots(h.claimed, h.capacity)}, {text: orDash(h.reason)}, {text: seconds(h.elapsed)},
+		grid = append(grid, []terminal.Cell{
+			{Text: h.name}, {Text: h.region}, {Text: h.phase, Colour: phaseColour(h.phase)}, {Text: terminal.OrDash(h.instanceType)},
+			{Text: slots(h.claimed, h.capacity)}, {Text: terminal.OrDash(h.reason)}, {Text: seconds(h.elapsed)},
 		})
 	}
-	return append([]string{""}, aligned(grid, colours)...)
+	return append([]string{""}, terminal.Table(grid, colours)...)
 }
 
 func (v view) sessionLines(colours bool) []string {
-	grid := [][]cell{titles("SESSION", "PHASE", "REASON", "INSTANCE", "ADDRESS", "ELAPSED")}
+	grid := [][]terminal.Cell{terminal.Titles("SESSION", "PHASE", "REASON", "INSTANCE", "ADDRESS", "ELAPSED")}
 	for _, s := range v.sessions {
-		grid = append(grid, []cell{
-			{text: s.name}, {s.phase, phaseColour(s.phase)}, {text: orDash(s.reason)},
-			{text: orDash(s.host)}, {text: orDash(s.address)}, {text: seconds(s.elapsed)},
+		grid = append(grid, []terminal.Cell{
+			{Text: s.name}, {Text: s.phase, Colour: phaseColour(s.phase)}, {Text: terminal.OrDash(s.reason)},
+			{Text: terminal.OrDash(s.host)}, {Text: terminal.OrDash(s.address)}, {Text: seconds(s.elapsed)},
 		})
 	}
-	return append([]string{""}, aligned(grid, colours)...)
+	return append([]string{""}, terminal.Table(grid, colours)...)
 }
 
 // summary counts what there is.
@@ -95,38 +83,6 @@ func (v view) summary() string {
 		active, len(v.hosts), running, len(v.sessions), free)
 }
 
-func titles(names ...string) []cell {
-	row := make([]cell, 0, len(names))
-	for _, name := range names {
-		row = append(row, cell{name, bold})
-	}
-	return row
-}
-
-// aligned pads every column to its widest cell.
-func aligned(grid [][]cell, colours bool) []string {
-	widths := make([]int, len(grid[0]))
-	for _, row := range grid {
-		for i, c := range row {
-			widths[i] = max(widths[i], utf8.RuneCountInString(c.text))
-		}
-	}
-	lines := make([]string, 0, len(grid))
-	for _, row := range grid {
-		var b strings.Builder
-		for i, c := range row {
-			padding := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(c.text)+2)
-			if colours && c.colour != "" {
-				b.WriteString(c.colour + c.text + colourEnd + padding)
-			} else {
-				b.WriteString(c.text + padding)
-			}
-		}
-		lines = append(lines, strings.TrimRight(b.String(), " "))
-	}
-	return lines
-}
-
 // slots draws the slots of a host: taken ones first, then free ones.
 func slots(claimed, capacity int32) string {
 	if capacity <= 0 {
@@ -143,17 +99,10 @@ func slots(claimed, capacity int32) string {
 func phaseColour(phase string) string {
 	switch phase {
 	case string(v1alpha1.MandelboxRunning), string(v1alpha1.InstanceActive):
-		return green
+		return terminal.Green
 	case string(v1alpha1.MandelboxFinished), string(v1alpha1.InstanceUnresponsive):
-		return red
+		return terminal.Red
 	default:
-		return yellow
+		return terminal.Yellow
 	}
-}
-
-func orDash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
 }
