@@ -132,6 +132,12 @@ LDFLAGS := -X $(MODULE)/internal/cli.version=$(VERSION)
 build: ## Build bin/mandelbox-operator.
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w $(LDFLAGS)' -o $(BIN)/mandelbox-operator .
 
+.PHONY: kubectl-plugin
+# By the second name kubectl asks it to complete a command line.
+kubectl-plugin: build ## Link bin/kubectl-mandelbox to it, which is "kubectl mandelbox" once bin is on the PATH.
+	ln -sf mandelbox-operator $(BIN)/kubectl-mandelbox
+	ln -sf mandelbox-operator $(BIN)/kubectl_complete-mandelbox
+
 .PHONY: image
 image: ## Build the container image IMG with docker.
 	docker build --build-arg VERSION=$(VERSION) -t $(IMG) .

@@ -12,9 +12,13 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/mandelbox/mandelbox-operator/internal/cli/kubectl"
 )
 
 // Run runs the subcommand that args name and returns the exit status of the
@@ -25,6 +29,25 @@ import (
 // down in order, which counts as success; a second one ends the process at once.
 func Run(args []string, stdout, stderr io.Writer) int {
 	return run(newRootCommand(), args, stdout, stderr)
+}
+
+// The names under which kubectl calls the binary as its plugin, and asks it to
+// complete a command line. See https://kubernetes.io/docs/tasks/extend-kubectl/kubectl-plugins/.
+const (
+	pluginName         = "kubectl-mandelbox"
+	pluginCompleteName = "kubectl_complete-mandelbox"
+)
+
+// RunAs is Run under the name by which the program was called: under that of the
+// kubectl plugin it is the plugin.
+func RunAs(program string, args []string, stdout, stderr io.Writer) int {
+	switch strings.TrimSuffix(filepath.Base(program), ".exe") {
+	case pluginName:
+		return run(kubectl.New(pluginName, Version()), args, stdout, stderr)
+	case pluginCompleteName:
+		return run(kubectl.New(pluginName, Version()), append([]string{cobra.ShellCompRequestCmd}, args...), stdout, stderr)
+	}
+	return Run(args, stdout, stderr)
 }
 
 func run(root *cobra.Command, args []string, stdout, stderr io.Writer) int {
@@ -41,7 +64,7 @@ func run(root *cobra.Command, args []string, stdout, stderr io.Writer) int {
 		return 0
 	}
 	// Nothing is left to tell if even stderr is gone.
-	_, _ = fmt.Fprintf(stderr, "mandelbox-operator: %v\n", err)
+	_, _ = fmt.Fprintf(stderr, "%s: %v\n", root.DisplayName(), err)
 	return 1
 }
 
@@ -60,6 +83,7 @@ user's session, a Mandelbox, onto one of them within a moment of being asked.`,
 	}
 	root.AddCommand(
 		newManagerCommand(),
+		kubectl.New("kubectl", Version()),
 		newDemoCommand(),
 		newSoakCommand(),
 		newCrashTestCommand(),

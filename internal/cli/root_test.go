@@ -37,6 +37,26 @@ func TestAFailureIsToldOnce(t *testing.T) {
 	g.Expect(stderr.String()).NotTo(ContainSubstring("Usage:"))
 }
 
+func TestTheNameOfTheBinaryMakesItThePlugin(t *testing.T) {
+	for name, tc := range map[string]struct {
+		program      string
+		args         []string
+		want, absent string
+	}{
+		"the operator":       {"/bin/mandelbox-operator", []string{"--help"}, "mandelbox-operator [command]", "undrain"},
+		"the plugin":         {"/bin/kubectl-mandelbox", []string{"--help"}, "kubectl mandelbox [command]", "mandelbox-operator"},
+		"its completion":     {"/bin/kubectl_complete-mandelbox", []string{"stat"}, "status\t", "Usage:"},
+		"also as subcommand": {"mandelbox-operator", []string{"kubectl", "tree", "--help"}, "mandelbox-operator kubectl tree", "undrain"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			var stdout, stderr bytes.Buffer
+			g.Expect(RunAs(tc.program, tc.args, &stdout, &stderr)).To(BeZero())
+			g.Expect(stdout.String()).To(And(ContainSubstring(tc.want), Not(ContainSubstring(tc.absent))))
+		})
+	}
+}
+
 func TestASignalEndsTheCommand(t *testing.T) {
 	g := NewWithT(t)
 	var stdout, stderr bytes.Buffer

@@ -75,7 +75,7 @@ var closeness = []placement.Objection{
 func Explain(s Snapshot, m *v1alpha1.Mandelbox) *Explanation {
 	e := &Explanation{
 		Namespace: m.Namespace, Name: m.Name, User: m.Spec.UserID, Wants: wants(m),
-		Phase: cmp.Or(string(m.Status.Phase), string(v1alpha1.MandelboxPending)), Since: m.CreationTimestamp.Time,
+		Phase: phaseOfSession(m), Since: m.CreationTimestamp.Time,
 		Told:  told(m),
 		Holds: holds(s, m),
 	}

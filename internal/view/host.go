@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
@@ -168,8 +167,8 @@ func releaseOf(i *v1alpha1.Instance, ami *v1alpha1.AMI) Release {
 
 // readyOrStalled is the condition that says best how an object is.
 func readyOrStalled(conditions []metav1.Condition) metav1.Condition {
-	if stalled := meta.FindStatusCondition(conditions, v1alpha1.ConditionStalled); stalled != nil && stalled.Status == metav1.ConditionTrue {
-		return *stalled
+	if stalled := condition(conditions, v1alpha1.ConditionStalled); stalled.Status == metav1.ConditionTrue {
+		return stalled
 	}
 	return condition(conditions, v1alpha1.ConditionReady)
 }

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
@@ -154,9 +153,9 @@ func (t *troubles) addMissingRegions(s Snapshot) {
 
 func regionTroubles(r *v1alpha1.Region) []found {
 	ready := condition(r.Status.Conditions, v1alpha1.ConditionReady)
-	switch stalled := meta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionStalled); {
-	case stalled != nil && stalled.Status == metav1.ConditionTrue:
-		return []found{broken(*stalled)}
+	switch stalled := condition(r.Status.Conditions, v1alpha1.ConditionStalled); {
+	case stalled.Status == metav1.ConditionTrue:
+		return []found{broken(stalled)}
 	case ready.Reason == v1alpha1.ReasonMaxInstancesReached, ready.Reason == v1alpha1.ReasonEventsNotReceived:
 		return []found{warning(ready)}
 	case ready.Status == metav1.ConditionFalse && !underWay(ready.Reason):
@@ -168,9 +167,9 @@ func regionTroubles(r *v1alpha1.Region) []found {
 func amiTroubles(a *v1alpha1.AMI) []found {
 	ready := condition(a.Status.Conditions, v1alpha1.ConditionReady)
 	rolledOut := condition(a.Status.Conditions, v1alpha1.ConditionRolledOut)
-	switch stalled := meta.FindStatusCondition(a.Status.Conditions, v1alpha1.ConditionStalled); {
-	case stalled != nil && stalled.Status == metav1.ConditionTrue:
-		return []found{broken(*stalled)}
+	switch stalled := condition(a.Status.Conditions, v1alpha1.ConditionStalled); {
+	case stalled.Status == metav1.ConditionTrue:
+		return []found{broken(stalled)}
 	case rolledOut.Reason == v1alpha1.ReasonSuspended:
 		return []found{warning(rolledOut)}
 	case ready.Status == metav1.ConditionFalse && !underWay(ready.Reason):
@@ -182,10 +181,9 @@ func amiTroubles(a *v1alpha1.AMI) []found {
 func instanceTroubles(i *v1alpha1.Instance) []found {
 	var all []found
 	ready := condition(i.Status.Conditions, v1alpha1.ConditionReady)
-	stalled := meta.FindStatusCondition(i.Status.Conditions, v1alpha1.ConditionStalled)
-	switch {
-	case stalled != nil && stalled.Status == metav1.ConditionTrue:
-		all = append(all, broken(*stalled))
+	switch stalled := condition(i.Status.Conditions, v1alpha1.ConditionStalled); {
+	case stalled.Status == metav1.ConditionTrue:
+		all = append(all, broken(stalled))
 	case ready.Status == metav1.ConditionFalse && !underWay(ready.Reason):
 		all = append(all, warning(ready))
 	}
@@ -199,16 +197,16 @@ func instanceTroubles(i *v1alpha1.Instance) []found {
 
 func mandelboxTroubles(m *v1alpha1.Mandelbox, now time.Time) []found {
 	finished := condition(m.Status.Conditions, v1alpha1.ConditionFinished)
-	stalled := meta.FindStatusCondition(m.Status.Conditions, v1alpha1.ConditionStalled)
-	isStalled := stalled != nil && stalled.Status == metav1.ConditionTrue
+	stalled := condition(m.Status.Conditions, v1alpha1.ConditionStalled)
+	isStalled := stalled.Status == metav1.ConditionTrue
 	switch {
 	case m.Finished():
 		if ended := m.Status.FinishedTime; isStalled && ended != nil && now.Sub(ended.Time) < memory {
 			stalled.LastTransitionTime = *ended
-			return []found{warning(*stalled)}
+			return []found{warning(stalled)}
 		}
 	case isStalled:
-		return []found{broken(*stalled)}
+		return []found{broken(stalled)}
 	case waits(m) && now.Sub(m.CreationTimestamp.Time) > patience:
 		finished.LastTransitionTime = m.CreationTimestamp
 		return []found{warning(finished)}
