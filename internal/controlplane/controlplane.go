@@ -19,6 +19,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -292,6 +293,34 @@ func (p *ControlPlane) Stop() error {
 		p.stopErr = errors.Join(p.processes.end(), os.RemoveAll(p.dir))
 	})
 	return p.stopErr
+}
+
+// KillAPIServer kills kube-apiserver, as a crash would, and returns when it is gone.
+// etcd goes on. It is for tests of who has to come through that.
+func (p *ControlPlane) KillAPIServer(ctx context.Context) error {
+	pid, runs := p.processes.pidsByName()["kube-apiserver"]
+	if !runs {
+		return errors.New("killing the API server: it does not run")
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		return fmt.Errorf("killing the API server: %w", err)
+	}
+	err := wait.PollUntilContextTimeout(ctx, pollInterval, startTimeout, true, func(context.Context) (bool, error) {
+		return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH), nil
+	})
+	if err != nil {
+		return fmt.Errorf("waiting for the end of the API server: %w", err)
+	}
+	return nil
+}
+
+// StartAPIServer starts kube-apiserver again after KillAPIServer, at the same
+// address, with the same certificates and data, and returns when it is ready.
+func (p *ControlPlane) StartAPIServer(ctx context.Context) error {
+	if err := p.envtest.APIServer.Start(); err != nil {
+		return fmt.Errorf("starting the API server again: %w", err)
+	}
+	return p.awaitReady(ctx)
 }
 
 // AddUser makes a user of the given name and groups and returns the

@@ -338,3 +338,17 @@ func TestAssetsFolderFromTheEnvironment(t *testing.T) {
 	_, err = controlplane.Start(t.Context(), controlplane.Options{})
 	g.Expect(err).To(MatchError(ContainSubstring("not inside a clone")))
 }
+
+func TestTheAPIServerComesBackWithWhatItHad(t *testing.T) {
+	g := NewWithT(t)
+	plane := start(t, controlplane.Options{})
+	client := clientFor(t, plane.Config())
+	_, err := client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "kept"}}, metav1.CreateOptions{})
+	g.Expect(err).NotTo(HaveOccurred())
+
+	g.Expect(plane.KillAPIServer(t.Context())).To(Succeed())
+	g.Expect(listening(plane.Config().Host)()).To(BeFalse())
+	g.Expect(plane.StartAPIServer(t.Context())).To(Succeed())
+	_, err = client.CoreV1().Namespaces().Get(t.Context(), "kept", metav1.GetOptions{})
+	g.Expect(err).NotTo(HaveOccurred())
+}
