@@ -33,7 +33,7 @@ NAMESPACE/NAME.`,
 			}
 			// The queue is that of all namespaces, as far as one may see it.
 			*p.flags.Namespace = ""
-			snapshot, _, err := p.read(cmd)
+			snapshot, err := p.read(cmd)
 			if err != nil {
 				return err
 			}

@@ -122,17 +122,16 @@ func (p *plugin) scope(ctx context.Context, c client.Reader, notes io.Writer) (s
 }
 
 // read reads the fleet once.
-func (p *plugin) read(cmd *cobra.Command) (view.Snapshot, client.WithWatch, error) {
+func (p *plugin) read(cmd *cobra.Command) (view.Snapshot, error) {
 	c, err := p.client()
 	if err != nil {
-		return view.Snapshot{}, nil, err
+		return view.Snapshot{}, err
 	}
 	namespace, err := p.scope(cmd.Context(), c, cmd.ErrOrStderr())
 	if err != nil {
-		return view.Snapshot{}, nil, err
+		return view.Snapshot{}, err
 	}
-	snapshot, err := follow.Read(cmd.Context(), c, namespace)
-	return snapshot, c, err
+	return follow.Read(cmd.Context(), c, namespace)
 }
 
 // colours says whether a command's output is coloured.

@@ -31,7 +31,7 @@ func (p *plugin) newStatusCommand() *cobra.Command {
 		Short: "Show the fleet in one screen: what is wrong, regions, channels, rollouts, the queue",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			snapshot, _, err := p.read(cmd)
+			snapshot, err := p.read(cmd)
 			if err != nil {
 				return err
 			}

@@ -43,7 +43,7 @@ takes no session.`,
 				}
 				return p.watchTree(cmd)
 			}
-			snapshot, _, err := p.read(cmd)
+			snapshot, err := p.read(cmd)
 			if err != nil {
 				return err
 			}
