@@ -27,7 +27,7 @@ GOLANGCI_LINT := $(BIN)/golangci-lint
 # The one that belongs to the Go tool, which need not be in the PATH.
 GOFMT = $(shell $(GO) env GOROOT)/bin/gofmt
 # Every module of this repository, by its folder.
-GO_MODULES := . hack/charts hack/monitoring hack/tools hack/tools/golangci-lint hack/controlplane
+GO_MODULES := . hack/charts hack/monitoring hack/tools hack/tools/golangci-lint hack/controlplane hack/plot
 # Those of them that have tests, beside the first.
 TESTED_MODULES := hack/charts hack/plot
 

@@ -10,6 +10,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
@@ -37,6 +38,13 @@ type plugin struct {
 	version string
 }
 
+// silenced discards what the client libraries log, which is for the developers of
+// controllers.
+var silenced = sync.OnceFunc(func() {
+	klog.SetLogger(logr.Discard())
+	ctrllog.SetLogger(logr.Discard())
+})
+
 // New returns the command "kubectl mandelbox" of a binary of a version. It is
 // called use where it is a subcommand.
 func New(use, version string) *cobra.Command {
@@ -49,16 +57,12 @@ func New(use, version string) *cobra.Command {
 		Long: `See and run a fleet of mandelboxes, with the cluster and credentials of your kubeconfig.
 
 Put on the PATH under the name kubectl-mandelbox, the binary is "kubectl mandelbox".`,
-		Args:          cobra.NoArgs,
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		PersistentPreRun: func(*cobra.Command, []string) {
-			// What the client libraries log is for the developers of controllers.
-			klog.SetLogger(logr.Discard())
-			ctrllog.SetLogger(logr.Discard())
-		},
-		Annotations: map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl mandelbox"},
+		Args:             cobra.NoArgs,
+		SilenceErrors:    true,
+		SilenceUsage:     true,
+		RunE:             func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRun: func(*cobra.Command, []string) { silenced() },
+		Annotations:      map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl mandelbox"},
 	}
 	p.flags.AddFlags(root.PersistentFlags())
 	p.completeFlags(root)
