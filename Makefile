@@ -29,7 +29,7 @@ GOFMT = $(shell $(GO) env GOROOT)/bin/gofmt
 # Every module of this repository, by its folder.
 GO_MODULES := . hack/charts hack/monitoring hack/tools hack/tools/golangci-lint hack/controlplane hack/plot
 # Those of them that have tests, beside the first.
-TESTED_MODULES := hack/charts hack/plot
+TESTED_MODULES := hack/charts hack/monitoring
 
 .DEFAULT_GOAL := help
 # A recipe that fails leaves no half-written binary behind.
