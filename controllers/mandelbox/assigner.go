@@ -5,16 +5,11 @@ package mandelbox
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
-	"github.com/go-logr/logr"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
-	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -25,12 +20,8 @@ import (
 	"github.com/mandelbox/mandelbox-operator/internal/placement"
 )
 
-const (
-	// parallelHosts is how many hosts' reservations are written at once.
-	parallelHosts = 16
-	// retryPause is how long a pass that met an error waits before the next.
-	retryPause = 500 * time.Millisecond
-)
+// retryPause is how long after an error the next pass is.
+const retryPause = 500 * time.Millisecond
 
 // Assigner gives waiting sessions their slots: it keeps the fleet's free slots in
 // memory, decides in fair order, and writes each decision by the claim protocol
@@ -56,6 +47,11 @@ type Assigner struct {
 
 	fleet *placement.Fleet
 	wake  chan struct{}
+	// begun is when this Assigner began to assign.
+	begun time.Time
+	// writers are at work; turns bounds how many write at once.
+	writers sync.WaitGroup
+	turns   chan struct{}
 
 	mu       sync.Mutex
 	queue    *placement.Queue
@@ -73,6 +69,9 @@ type Assigner struct {
 	hosts   map[string]*v1alpha1.Instance
 	demand  map[string]map[placement.Key]int32
 	catalog placement.Catalog
+	// writing has the hosts that a reservation is being written on, each with the
+	// claims that have gathered for the next.
+	writing map[string][]pendingClaim
 }
 
 // NewAssigner returns an Assigner without its exported fields.
@@ -80,6 +79,8 @@ func NewAssigner() *Assigner {
 	return &Assigner{
 		fleet:    placement.NewFleet(),
 		wake:     make(chan struct{}, 1),
+		turns:    make(chan struct{}, parallelWrites),
+		writing:  map[string][]pendingClaim{},
 		queue:    placement.NewQueue(),
 		waiting:  map[types.UID]*v1alpha1.Mandelbox{},
 		keys:     map[types.NamespacedName]types.UID{},
@@ -94,21 +95,22 @@ func NewAssigner() *Assigner {
 // NeedLeaderElection says that only the leader assigns.
 func (a *Assigner) NeedLeaderElection() bool { return true }
 
-// Start assigns until the context ends.
+// Start assigns until the context ends, and returns when nothing is being written
+// any more.
 func (a *Assigner) Start(ctx context.Context) error {
+	defer a.writers.Wait()
+	a.begun = a.Clock.Now()
 	if err := a.watch(ctx); err != nil {
 		return err
 	}
-	log := logr.FromContextOrDiscard(ctx).WithName("assigner")
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-a.wake:
 		}
-		if err := a.pass(ctx); err != nil && ctx.Err() == nil {
-			log.Error(err, "Some sessions could not be assigned; trying again")
-			time.AfterFunc(retryPause, a.Wake)
+		if err := a.pass(ctx); err != nil {
+			a.tryAgain(ctx, err)
 		}
 	}
 }
@@ -216,87 +218,15 @@ func (a *Assigner) requestOf(m *v1alpha1.Mandelbox) placement.Request {
 	return request
 }
 
-// watch follows Instances, AMIs and Regions, and waits until it knows them all.
-func (a *Assigner) watch(ctx context.Context) error {
-	var synced []toolscache.InformerSynced
-	for of, handler := range map[client.Object]toolscache.ResourceEventHandler{
-		&v1alpha1.Instance{}: toolscache.ResourceEventHandlerFuncs{
-			AddFunc:    func(o any) { a.observe(o.(*v1alpha1.Instance)) },
-			UpdateFunc: func(_, o any) { a.observe(o.(*v1alpha1.Instance)) },
-			DeleteFunc: a.forget,
-		},
-		&v1alpha1.AMI{}:    a.catalogChanges(),
-		&v1alpha1.Region{}: a.catalogChanges(),
-	} {
-		informer, err := a.Cache.GetInformer(ctx, of)
-		if err != nil {
-			return fmt.Errorf("watching %T: %w", of, err)
-		}
-		registration, err := informer.AddEventHandler(handler)
-		if err != nil {
-			return fmt.Errorf("watching %T: %w", of, err)
-		}
-		synced = append(synced, registration.HasSynced)
-	}
-	if !toolscache.WaitForCacheSync(ctx.Done(), synced...) {
-		return ctx.Err()
-	}
-	return nil
-}
-
-func (a *Assigner) catalogChanges() toolscache.ResourceEventHandler {
-	changed := func() {
-		a.mu.Lock()
-		a.catalog = nil
-		a.mu.Unlock()
-		a.Wake()
-	}
-	return toolscache.ResourceEventHandlerFuncs{
-		AddFunc:    func(any) { changed() },
-		UpdateFunc: func(any, any) { changed() },
-		DeleteFunc: func(any) { changed() },
-	}
-}
-
-// observe takes in a version of an Instance, unless a later one is known.
-func (a *Assigner) observe(i *v1alpha1.Instance) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if known, ok := a.hosts[i.Name]; ok && known.UID == i.UID && newer(known, i) {
-		return
-	}
-	before := a.hosts[i.Name]
-	a.hosts[i.Name] = i
-	a.fleet.Set(placement.HostOf(i))
-	if before == nil || before.FreeSlots() < i.FreeSlots() {
-		a.Wake()
-	}
-}
-
-func (a *Assigner) forget(o any) {
-	if gone, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
-		o = gone.Obj
-	}
-	if i, ok := o.(*v1alpha1.Instance); ok {
-		a.forgetHost(i)
-	}
-}
-
-// forgetHost drops a host, unless another of its name has come.
-func (a *Assigner) forgetHost(i *v1alpha1.Instance) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if known, ok := a.hosts[i.Name]; ok && known.UID == i.UID {
-		delete(a.hosts, i.Name)
-		a.fleet.Delete(i.Name)
-	}
-}
-
-// pass decides for every session that waits, in fair order, and writes what it decided.
+// pass decides for every session that waits, in fair order, and has what it decided
+// written.
 func (a *Assigner) pass(ctx context.Context) error {
 	reservations, changed, err := a.decide(ctx)
 	a.Verdicts.Fire(changed...)
-	return errors.Join(err, inParallel(reservations, parallelHosts, func(r *reservation) error { return a.write(ctx, r) }))
+	for _, r := range reservations {
+		a.dispatch(ctx, r)
+	}
+	return err
 }
 
 // decide makes one reservation for each host that gets sessions, and returns the
@@ -435,51 +365,4 @@ func atLeast(x, y string) bool {
 		return len(x) > len(y)
 	}
 	return x >= y
-}
-
-// write carries out one reservation: reserve, then commit each session.
-func (a *Assigner) write(ctx context.Context, r *reservation) error {
-	reserved, err := a.reserve(ctx, r)
-	if err != nil {
-		for _, c := range r.claims {
-			a.fleet.Forget(r.instance.Name, c.Slot, string(c.mandelbox.UID))
-		}
-		if apierrors.IsNotFound(err) {
-			// The news of the deletion may have come before that of our last write,
-			// which then brought the host back.
-			a.forgetHost(r.instance)
-		}
-		a.back(r.claims...)
-		if apierrors.IsConflict(err) || apierrors.IsNotFound(err) || apierrors.IsInvalid(err) {
-			a.Counts.ReservationConflict(r.instance)
-			return nil // The host has changed; the next pass decides anew.
-		}
-		return fmt.Errorf("reserving %d slots of %s: %w", len(r.claims), r.instance.Name, err)
-	}
-	a.observe(reserved)
-	for _, c := range r.claims {
-		a.fleet.Confirm(reserved.Name, c.Slot, string(c.mandelbox.UID))
-	}
-	return inParallel(r.claims, len(r.claims), func(c pendingClaim) error {
-		return a.commit(ctx, reserved, c)
-	})
-}
-
-// inParallel calls f for every item, at most n at once, and returns the first error.
-func inParallel[T any](items []T, n int, f func(T) error) error {
-	var wg sync.WaitGroup
-	errs := make([]error, len(items))
-	slots := make(chan struct{}, max(1, n))
-	for i, item := range items {
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			errs[i] = f(item)
-		})
-	}
-	wg.Wait()
-	if i := slices.IndexFunc(errs, func(err error) bool { return err != nil }); i >= 0 {
-		return errs[i]
-	}
-	return nil
 }

@@ -185,6 +185,7 @@ func TestHostThatIsGoneDoesNotComeBackByAnOldWrite(t *testing.T) {
 	if err := a.pass(context.Background()); err != nil {
 		t.Fatalf("the pass ended with %v", err)
 	}
+	a.writers.Wait()
 	if a.fleet.Free(placement.Key{Region: "east", AMI: "stable", Revision: "r1"}) != 0 {
 		t.Error("the host is still offered")
 	}

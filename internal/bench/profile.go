@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -55,7 +56,9 @@ func (w *world) profile(ctx context.Context, name string) func() error {
 	taken.Go(func() error {
 		return download(ctx, http.DefaultClient, fmt.Sprintf("http://127.0.0.1:%d%s", w.profilePort, processorProfile), file("manager"))
 	})
-	taken.Go(func() error { return download(ctx, apiServer, config.Host+processorProfile, file("apiserver")) })
+	taken.Go(func() error {
+		return download(ctx, apiServer, strings.TrimSuffix(config.Host, "/")+processorProfile, file("apiserver"))
+	})
 	return func() error {
 		if err := taken.Wait(); err != nil {
 			return err

@@ -112,11 +112,7 @@ func (w *world) startPlane(ctx context.Context) error {
 	}
 	lasting, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	detach := context.AfterFunc(ctx, cancel)
-	options := controlplane.Options{CRDs: crds, AuditPolicy: []byte(auditPolicy)}
-	if w.Profiles != "" {
-		options.APIServerFlags = map[string][]string{"profiling": {"true"}}
-	}
-	w.plane, err = controlplane.Start(lasting, options)
+	w.plane, err = controlplane.Start(lasting, controlplane.Options{CRDs: crds, AuditPolicy: []byte(auditPolicy)})
 	if err != nil {
 		cancel()
 		return err
