@@ -173,7 +173,7 @@ func (b *bareSessions) finish() error {
 // create makes the copy of a session, as a user would.
 func (b *bareSessions) createCopy(ctx context.Context, m *v1alpha1.Mandelbox) (*v1alpha1.Mandelbox, error) {
 	copy := sessionCopy(m)
-	if err := b.create.Create(ctx, copy); err != nil {
+	if err := persist(func() error { return b.create.Create(ctx, copy) }); err != nil {
 		return nil, fmt.Errorf("creating the copy of session %s: %w", m.Name, err)
 	}
 	return copy, nil

@@ -6,9 +6,12 @@ package bench
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/retry"
 )
 
 const (
@@ -75,10 +78,18 @@ func benchClosed(ctx context.Context, a *assignment) error {
 // createSession creates the session of that number.
 func (a *assignment) createSession(ctx context.Context, i int) (types.NamespacedName, error) {
 	m := a.session("s", i)
-	if err := a.people.Create(ctx, m); err != nil {
+	if err := persist(func() error { return a.people.Create(ctx, m) }); err != nil {
 		return types.NamespacedName{}, fmt.Errorf("creating session %d: %w", i, err)
 	}
 	return keyOf(m), nil
+}
+
+// persist tries again when a webhook was not answered in time, as may happen on a
+// machine that is busy with other things.
+func persist(create func() error) error {
+	return retry.OnError(retry.DefaultBackoff, func(err error) bool {
+		return apierrors.IsInternalError(err) && strings.Contains(err.Error(), "failed calling webhook")
+	}, create)
 }
 
 // closedLoop has that many clients create the sessions of these numbers and see them
