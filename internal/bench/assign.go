@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -78,15 +79,34 @@ func (r *run) assign(ctx context.Context, part string, sessions int, f func(cont
 	if a.manager, a.hosts, err = w.warmFleet(ctx, hostsFor(sessions)); err != nil {
 		return err
 	}
+	r.say("%s: %d hosts are Active", part, len(a.hosts))
+	if err := w.cool(ctx); err != nil {
+		return err
+	}
 	if err := w.aws.limit(ctx, true); err != nil {
 		return err
 	}
-	r.say("%s: %d hosts are Active", part, len(a.hosts))
 	if a.watch, err = watchSessions(ctx, w.plane.Config(), nil); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, a.watch.stop()) }()
 	return f(ctx, a)
+}
+
+// cool waits until the manager looks at its new hosts no more: it does so every
+// second for half a minute, and warm hosts are older than that.
+func (w *world) cool(ctx context.Context) error {
+	const silence = 3 * time.Second
+	return w.await(ctx, 2*time.Minute, "the hosts to be left alone", func(ctx context.Context) (bool, error) {
+		requests, err := w.aws.requests(ctx)
+		if err != nil {
+			return false, err
+		}
+		last := slices.IndexFunc(requests, func(r awsRequest) bool {
+			return r.Operation == "DescribeInstances" && time.Since(r.Time) < silence
+		})
+		return w.Small || last < 0, nil
+	})
 }
 
 // window is a stretch of time in which something was measured.
