@@ -45,6 +45,12 @@ func (i *Instance) ClaimOf(uid string) *Claim {
 	return &i.Status.Claims[at]
 }
 
+// Holds says whether the host shows the claim of that attempt of the Mandelbox with
+// that uid.
+func (i *Instance) Holds(uid string, attempt int32) bool {
+	return slices.ContainsFunc(i.Status.Claims, func(c Claim) bool { return c.UID == uid && c.Attempt == attempt })
+}
+
 // LaunchKey names a launched host before its EC2 id is known: the client token
 // of its call and its place in it. Empty before the intent was written.
 func (i *Instance) LaunchKey() string {

@@ -6,6 +6,7 @@ package mandelbox
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -69,6 +70,8 @@ type Assigner struct {
 	hosts   map[string]*v1alpha1.Instance
 	demand  map[string]map[placement.Key]int32
 	catalog placement.Catalog
+	// promises are the slots given here that the cache's Instances may not show yet.
+	promises promises
 	// writing has the hosts that a reservation is being written on, each with the
 	// claims that have gathered for the next.
 	writing map[string][]pendingClaim
@@ -81,6 +84,7 @@ func NewAssigner() *Assigner {
 		wake:     make(chan struct{}, 1),
 		turns:    make(chan struct{}, parallelWrites),
 		writing:  map[string][]pendingClaim{},
+		promises: promises{},
 		queue:    placement.NewQueue(),
 		waiting:  map[types.UID]*v1alpha1.Mandelbox{},
 		keys:     map[types.NamespacedName]types.UID{},
@@ -200,16 +204,26 @@ func (a *Assigner) Verdict(uid types.UID) (placement.Verdict, bool) {
 	return v, ok
 }
 
+// Demand returns what waits for slots in a region, and what has been promised of its
+// hosts, both of one moment.
+func (a *Assigner) Demand(region string) placement.Demand {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return placement.Demand{
+		Pending: maps.Clone(a.demand[region]),
+		Promised: a.promises.of(func(host string) bool {
+			i := a.hosts[host]
+			return i != nil && i.Spec.RegionName == region
+		}),
+	}
+}
+
 // Pending returns how many sessions wait in a region, by what they wait for. Each
 // counts once, in the first region that could take it.
 func (a *Assigner) Pending(region string) map[placement.Key]int32 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	pending := make(map[placement.Key]int32, len(a.demand[region]))
-	for key, n := range a.demand[region] {
-		pending[key] = n
-	}
-	return pending
+	return maps.Clone(a.demand[region])
 }
 
 func (a *Assigner) requestOf(m *v1alpha1.Mandelbox) placement.Request {
@@ -276,6 +290,7 @@ func (a *Assigner) decide(ctx context.Context) ([]*reservation, []types.Namespac
 		delete(a.waiting, uid)
 		delete(a.verdicts, uid)
 		a.granted[uid] = request.Attempt
+		a.promises.add(verdict.Host, request.UID, request.Attempt)
 		r := byHost[verdict.Host]
 		if r == nil {
 			r = &reservation{instance: a.hosts[verdict.Host]}

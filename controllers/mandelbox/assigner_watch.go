@@ -20,8 +20,8 @@ func (a *Assigner) watch(ctx context.Context) error {
 	var synced []toolscache.InformerSynced
 	for of, handler := range map[client.Object]toolscache.ResourceEventHandler{
 		&v1alpha1.Instance{}: toolscache.ResourceEventHandlerFuncs{
-			AddFunc:    func(o any) { a.observe(o.(*v1alpha1.Instance)) },
-			UpdateFunc: func(_, o any) { a.observe(o.(*v1alpha1.Instance)) },
+			AddFunc:    func(o any) { a.seen(o.(*v1alpha1.Instance)) },
+			UpdateFunc: func(_, o any) { a.seen(o.(*v1alpha1.Instance)) },
 			DeleteFunc: a.forget,
 		},
 		&v1alpha1.Mandelbox{}: toolscache.ResourceEventHandlerFuncs{
@@ -88,6 +88,14 @@ func (a *Assigner) catalogChanges() toolscache.ResourceEventHandler {
 	}
 }
 
+// seen takes in a version of an Instance that the cache has.
+func (a *Assigner) seen(i *v1alpha1.Instance) {
+	a.mu.Lock()
+	a.promises.seen(i)
+	a.mu.Unlock()
+	a.observe(i)
+}
+
 // observe takes in a version of an Instance, unless a later one is known.
 func (a *Assigner) observe(i *v1alpha1.Instance) {
 	a.mu.Lock()
@@ -118,6 +126,7 @@ func (a *Assigner) forgetHost(i *v1alpha1.Instance) {
 	defer a.mu.Unlock()
 	if known, ok := a.hosts[i.Name]; ok && known.UID == i.UID {
 		delete(a.hosts, i.Name)
+		delete(a.promises, i.Name)
 		a.fleet.Delete(i.Name)
 	}
 }

@@ -75,6 +75,9 @@ func (a *Assigner) write(ctx context.Context, host string, claims []pendingClaim
 		a.refused(ctx, r, err)
 		return
 	}
+	a.mu.Lock()
+	a.promises.written(reserved, claims)
+	a.mu.Unlock()
 	a.observe(reserved)
 	for _, c := range claims {
 		a.fleet.Confirm(host, c.Slot, string(c.mandelbox.UID))
@@ -105,6 +108,9 @@ func (a *Assigner) refused(ctx context.Context, r *reservation, err error) {
 
 // unreserved gives up claims that were not written.
 func (a *Assigner) unreserved(host string, claims []pendingClaim) {
+	a.mu.Lock()
+	a.promises.unwritten(host, claims)
+	a.mu.Unlock()
 	for _, c := range claims {
 		a.fleet.Forget(host, c.Slot, string(c.mandelbox.UID))
 	}

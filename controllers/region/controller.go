@@ -31,8 +31,9 @@ const retryStale = 500 * time.Millisecond
 
 // Demand says how many Mandelboxes wait for room.
 type Demand interface {
-	// Pending returns the number of Mandelboxes that wait for each release of a region.
-	Pending(region string) map[placement.Key]int32
+	// Demand returns what the Mandelboxes of a region wait for, and what they have
+	// been given that its Instances don't show yet.
+	Demand(region string) placement.Demand
 }
 
 // Orphans says what is left of hosts that belong to no Instance.

@@ -118,7 +118,7 @@ func (s *scope) candidates() []scaling.Candidate {
 			Revision:       host.Spec.Revision,
 			ActiveRevision: wanted,
 			Protected:      wanted && !release.active && s.region.Enabled(),
-			Empty:          len(host.Status.Claims) == 0,
+			Empty:          len(host.Status.Claims) == 0 && s.promisedOf(host) == 0,
 			Created:        host.CreationTimestamp.Time,
 			Slots:          host.Slots(),
 			Outdated:       s.outdated(host),

@@ -37,6 +37,8 @@ type scope struct {
 	counts   map[census.Release]census.Count
 	total    census.Count
 	pending  map[placement.Key]int32
+	// promised are slots that are given but that hosts may not show as claimed yet.
+	promised map[string][]placement.Promise
 
 	// open is nil until the region is.
 	open    *cloud.Region
@@ -90,6 +92,12 @@ func (r *Reconciler) newScope(ctx context.Context, region *v1alpha1.Region) (*sc
 	if err := r.List(ctx, &amis, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("listing AMIs: %w", err)
 	}
+	// Before the hosts are listed: what has been promised and shows by then is no
+	// longer counted as promised, and nothing is missed in between.
+	var demand placement.Demand
+	if r.Demand != nil {
+		demand = r.Demand.Demand(region.Name)
+	}
 	var hosts v1alpha1.InstanceList
 	if err := r.List(ctx, &hosts, client.MatchingFields{index.InstanceByRegion: region.Name}, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("listing Instances of Region %s: %w", region.Name, err)
@@ -98,15 +106,13 @@ func (r *Reconciler) newScope(ctx context.Context, region *v1alpha1.Region) (*sc
 		before: region.DeepCopy(), region: region, now: r.Clock.Now(),
 		amis: amis.Items, hosts: hosts.Items,
 		releases: releasesIn(region.Name, amis.Items),
+		pending:  demand.Pending, promised: demand.Promised,
 	}
 	parameters, err := launchParameters(&region.Spec)
 	if err != nil {
 		return nil, fmt.Errorf("reading the launch parameters of Region %s: %w", region.Name, err)
 	}
 	s.parameters = parameters
-	if r.Demand != nil {
-		s.pending = r.Demand.Pending(region.Name)
-	}
 	s.count()
 	return s, nil
 }
@@ -145,10 +151,27 @@ func (s *scope) count() {
 		slots, _ := s.slotsPerHost(s.releases[of])
 		return slots
 	})
+	for i := range s.hosts {
+		if promised := s.promisedOf(&s.hosts[i]); promised > 0 {
+			of := census.ReleaseOf(&s.hosts[i])
+			s.counts[of] = s.counts[of].Promise(promised)
+		}
+	}
 	s.total = census.Count{}
 	for _, c := range s.counts {
 		s.total = s.total.Plus(c)
 	}
+}
+
+// promisedOf is how many free slots of a host are promised to sessions.
+func (s *scope) promisedOf(host *v1alpha1.Instance) int32 {
+	var n int32
+	for _, p := range s.promised[host.Name] {
+		if !host.Holds(p.UID, p.Attempt) {
+			n++
+		}
+	}
+	return min(n, host.FreeSlots())
 }
 
 // free is the number of free slots of active releases.

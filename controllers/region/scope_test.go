@@ -101,6 +101,45 @@ func warming(s *scope) {
 	s.amis[0].Status.Revisions = append(s.amis[0].Status.Revisions, *coming)
 }
 
+// TestPromised holds that slots which were given to sessions are not counted as
+// free while their hosts don't show it, nor twice once they do.
+func TestPromised(t *testing.T) {
+	promised := func(uids ...string) func(*scope) {
+		return func(s *scope) {
+			s.promised = map[string][]placement.Promise{}
+			for _, uid := range uids {
+				s.promised["r1"] = append(s.promised["r1"], placement.Promise{UID: uid, Attempt: 1})
+			}
+		}
+	}
+	shows := func(s *scope) { s.hosts[0].Status.Claims[0] = v1alpha1.Claim{UID: "a", Attempt: 1} }
+	earlier := func(s *scope) { s.hosts[0].Status.Claims[0] = v1alpha1.Claim{UID: "a"} }
+	for name, test := range map[string]struct {
+		changes []func(*scope)
+		free    int32
+	}{
+		"nothing":                       {[]func(*scope){hosts("r1", 1, 2)}, 6},
+		"two slots":                     {[]func(*scope){hosts("r1", 1, 2), promised("a", "b")}, 4},
+		"one of them shows":             {[]func(*scope){hosts("r1", 1, 2), promised("a", "b"), shows}, 5},
+		"its earlier attempt shows":     {[]func(*scope){hosts("r1", 1, 2), promised("a"), earlier}, 5},
+		"more than there is":            {[]func(*scope){hosts("r1", 1, 7), promised("a", "b")}, 0},
+		"of a host that is not listed":  {[]func(*scope){hosts("r0", 1, 2), promised("a")}, 0},
+		"of one without a session, too": {[]func(*scope){hosts("r1", 1, 0), promised("a")}, 7},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := world(test.changes...)
+			if got := s.free(); got != test.free {
+				t.Errorf("%d slots are free, want %d", got, test.free)
+			}
+			for _, c := range s.candidates() {
+				if c.Empty && len(s.promised["r1"]) > 0 && c.Revision == "r1" {
+					t.Errorf("%s may leave as empty, with a slot promised", c.Name)
+				}
+			}
+		})
+	}
+}
+
 func TestDemand(t *testing.T) {
 	active := scaling.Channel{AMI: "stable", Revision: "r1", SlotsPerHost: 8, DesiredFree: 8, Launchable: true}
 	with := func(change func(*scaling.Channel)) scaling.Channel {

@@ -32,8 +32,8 @@ type waiting struct {
 	changed *trigger.Trigger
 }
 
-// Pending returns the number of Mandelboxes that wait for each release of a region.
-func (w *waiting) Pending(region string) map[placement.Key]int32 {
+// Demand returns the number of Mandelboxes that wait for each release of a region.
+func (w *waiting) Demand(region string) placement.Demand {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	pending := map[placement.Key]int32{}
@@ -42,7 +42,7 @@ func (w *waiting) Pending(region string) map[placement.Key]int32 {
 			pending[key] = n
 		}
 	}
-	return pending
+	return placement.Demand{Pending: pending}
 }
 
 // set has so many Mandelboxes wait for a release.

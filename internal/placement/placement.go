@@ -59,6 +59,24 @@ type RegionInfo struct {
 // Catalog holds the regions by name. A region that it doesn't hold does not exist.
 type Catalog map[string]RegionInfo
 
+// Demand is what a region's sessions want of it at one moment.
+type Demand struct {
+	// Pending is how many wait for a slot of each release. Each session counts once,
+	// in the first region that could take it.
+	Pending map[Key]int32
+	// Promised are the slots that sessions were given and that their hosts, named
+	// here, may not show as claimed yet.
+	Promised map[string][]Promise
+}
+
+// Promise is a slot that one attempt of a session was given.
+type Promise struct {
+	// UID of the Mandelbox.
+	UID string
+	// Attempt is the one that the slot is for.
+	Attempt int32
+}
+
 // Request is one Mandelbox that wants a slot.
 type Request struct {
 	// Namespace of the Mandelbox.

@@ -52,6 +52,13 @@ type Count struct {
 // Total is the number of all hosts, whatever they are doing.
 func (c Count) Total() int32 { return c.Existing + c.terminating }
 
+// Promise is the count once so many of the free slots are claimed.
+func (c Count) Promise(slots int32) Count {
+	c.Free -= slots
+	c.Claimed += slots
+	return c
+}
+
 // Phases are the numbers of hosts by phase; each is set, 0 included.
 func (c Count) Phases() v1alpha1.HostCounts {
 	return v1alpha1.HostCounts{
