@@ -70,6 +70,8 @@ type Assigner struct {
 	hosts   map[string]*v1alpha1.Instance
 	demand  map[string]map[placement.Key]int32
 	catalog placement.Catalog
+	// standing are the claims that there are.
+	standing standing
 	// promises are the slots given here that the cache's Instances may not show yet.
 	promises promises
 	// writing has the hosts that a reservation is being written on, each with the
@@ -85,6 +87,7 @@ func NewAssigner() *Assigner {
 		turns:    make(chan struct{}, parallelWrites),
 		writing:  map[string][]pendingClaim{},
 		promises: promises{},
+		standing: standing{},
 		queue:    placement.NewQueue(),
 		waiting:  map[types.UID]*v1alpha1.Mandelbox{},
 		keys:     map[types.NamespacedName]types.UID{},
@@ -263,6 +266,15 @@ func (a *Assigner) decide(ctx context.Context) ([]*reservation, []types.Namespac
 	for _, request := range a.queue.Ordered(a.queue.Len()) {
 		uid := types.UID(request.UID)
 		m := a.waiting[uid]
+		if c, ok := a.standing.of(uid, request.Attempt); ok {
+			if c.written { // Otherwise it is being written.
+				again := &reservation{instance: a.hosts[c.host], standing: true}
+				again.add(m, c.Slot, c.Attempt)
+				order = append(order, again)
+				a.take(request)
+			}
+			continue
+		}
 		verdict := placement.Decide(request, a.catalog, a.fleet)
 		if verdict.Assigned {
 			full, err := a.atLimit(ctx, m)
@@ -285,22 +297,29 @@ func (a *Assigner) decide(ctx context.Context) ([]*reservation, []types.Namespac
 			a.Wake()
 			continue
 		}
-		a.queue.Remove(request.UID)
-		a.queue.Served(request.Namespace)
-		delete(a.waiting, uid)
-		delete(a.verdicts, uid)
-		a.granted[uid] = request.Attempt
-		a.promises.add(verdict.Host, request.UID, request.Attempt)
+		a.take(request)
 		r := byHost[verdict.Host]
 		if r == nil {
 			r = &reservation{instance: a.hosts[verdict.Host]}
 			byHost[verdict.Host] = r
 			order = append(order, r)
 		}
-		r.add(m, verdict.Slot, request.Attempt)
+		c := r.add(m, verdict.Slot, request.Attempt)
+		a.standing.begin(verdict.Host, c)
+		a.promises.add(verdict.Host, c)
 	}
 	a.updateDemand()
 	return order, changed, undecided
+}
+
+// take has a session wait no more, since it gets a slot.
+func (a *Assigner) take(request placement.Request) {
+	uid := types.UID(request.UID)
+	a.queue.Remove(request.UID)
+	a.queue.Served(request.Namespace)
+	delete(a.waiting, uid)
+	delete(a.verdicts, uid)
+	a.granted[uid] = request.Attempt
 }
 
 // updateDemand recounts what is waited for, and wakes the regions where it changed.
@@ -367,17 +386,4 @@ func (a *Assigner) atLimit(ctx context.Context, m *v1alpha1.Mandelbox) (string, 
 		return "", nil
 	}
 	return fmt.Sprintf("user %q holds %d Mandelboxes in namespace %s, and may hold %d", m.Spec.UserID, holds, m.Namespace, limit), nil
-}
-
-// newer says whether version a of an object is at least as new as b.
-func newer(a, b client.Object) bool { return atLeast(a.GetResourceVersion(), b.GetResourceVersion()) }
-
-// atLeast says whether one resource version of an object is another or came after
-// it: those of one object can be compared as numbers.
-// See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions.
-func atLeast(x, y string) bool {
-	if len(x) != len(y) {
-		return len(x) > len(y)
-	}
-	return x >= y
 }

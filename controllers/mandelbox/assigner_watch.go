@@ -104,6 +104,7 @@ func (a *Assigner) observe(i *v1alpha1.Instance) {
 		return
 	}
 	before := a.hosts[i.Name]
+	a.standing.observe(before, i)
 	a.hosts[i.Name] = i
 	a.fleet.Set(placement.HostOf(i))
 	if before == nil || before.FreeSlots() < i.FreeSlots() {
@@ -127,6 +128,7 @@ func (a *Assigner) forgetHost(i *v1alpha1.Instance) {
 	if known, ok := a.hosts[i.Name]; ok && known.UID == i.UID {
 		delete(a.hosts, i.Name)
 		delete(a.promises, i.Name)
+		a.standing.observe(known, nil)
 		a.fleet.Delete(i.Name)
 	}
 }

@@ -25,6 +25,10 @@ func (a *Assigner) dispatch(ctx context.Context, r *reservation) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	host := r.instance.Name
+	if r.standing {
+		a.commitAll(ctx, r.instance, r.claims)
+		return
+	}
 	if gathered, busy := a.writing[host]; busy {
 		a.writing[host] = append(gathered, r.claims...)
 		return
@@ -79,11 +83,31 @@ func (a *Assigner) write(ctx context.Context, host string, claims []pendingClaim
 	a.promises.written(reserved, claims)
 	a.mu.Unlock()
 	a.observe(reserved)
+	a.wakeForThoseAgain(claims)
 	for _, c := range claims {
 		a.fleet.Confirm(host, c.Slot, string(c.mandelbox.UID))
+	}
+	a.commitAll(ctx, reserved, claims)
+}
+
+// wakeForThoseAgain asks for a pass if one of the sessions was offered again while its
+// claim was being written.
+func (a *Assigner) wakeForThoseAgain(claims []pendingClaim) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, c := range claims {
+		if _, again := a.waiting[c.mandelbox.UID]; again {
+			a.Wake()
+		}
+	}
+}
+
+// commitAll has the commit of each claim of a host written.
+func (a *Assigner) commitAll(ctx context.Context, i *v1alpha1.Instance, claims []pendingClaim) {
+	for _, c := range claims {
 		a.writers.Go(func() {
 			a.inTurn(func() {
-				if err := a.commit(ctx, reserved, c); err != nil {
+				if err := a.commit(ctx, i, c); err != nil {
 					a.tryAgain(ctx, err)
 				}
 			})
@@ -110,6 +134,9 @@ func (a *Assigner) refused(ctx context.Context, r *reservation, err error) {
 func (a *Assigner) unreserved(host string, claims []pendingClaim) {
 	a.mu.Lock()
 	a.promises.unwritten(host, claims)
+	for _, c := range claims {
+		a.standing.unwritten(host, c.Claim)
+	}
 	a.mu.Unlock()
 	for _, c := range claims {
 		a.fleet.Forget(host, c.Slot, string(c.mandelbox.UID))

@@ -24,6 +24,8 @@ const commitTries = 3
 type reservation struct {
 	instance *v1alpha1.Instance
 	claims   []pendingClaim
+	// standing says that the host has the claims already: only the commits lack.
+	standing bool
 }
 
 // pendingClaim is one claim of a reservation, with the version of the Mandelbox
@@ -33,18 +35,18 @@ type pendingClaim struct {
 	mandelbox *v1alpha1.Mandelbox
 }
 
-func (r *reservation) add(m *v1alpha1.Mandelbox, slot, attempt int32) {
-	r.claims = append(r.claims, pendingClaim{mandelbox: m, Claim: v1alpha1.Claim{
-		Slot: slot, Namespace: m.Namespace, Name: m.Name, UID: string(m.UID), Attempt: attempt,
-	}})
+func (r *reservation) add(m *v1alpha1.Mandelbox, slot, attempt int32) v1alpha1.Claim {
+	claim := v1alpha1.Claim{Slot: slot, Namespace: m.Namespace, Name: m.Name, UID: string(m.UID), Attempt: attempt}
+	r.claims = append(r.claims, pendingClaim{mandelbox: m, Claim: claim})
+	return claim
 }
 
 // reserve writes the claims on the Instance, guarded by its resourceVersion. When
 // that is behind, it reads the newest version once and tries on it if the same
-// slots are free there.
+// slots are free there; and if the claims are there already, that is as good.
 func (a *Assigner) reserve(ctx context.Context, r *reservation) (*v1alpha1.Instance, error) {
 	reserved, err := a.reserveOn(ctx, r.instance, r.claims)
-	if !apierrors.IsConflict(err) {
+	if err == nil || apierrors.IsNotFound(err) {
 		return reserved, err
 	}
 	live := &v1alpha1.Instance{}
@@ -52,10 +54,17 @@ func (a *Assigner) reserve(ctx context.Context, r *reservation) (*v1alpha1.Insta
 		return nil, fmt.Errorf("reading the newest version: %w", err)
 	}
 	a.observe(live)
-	if !fits(live, r.claims) {
-		return nil, err
+	switch {
+	case holdsAll(live, r.claims):
+		return live, nil // It was written, and only the answer was lost.
+	case apierrors.IsConflict(err) && fits(live, r.claims):
+		return a.reserveOn(ctx, live, r.claims)
 	}
-	return a.reserveOn(ctx, live, r.claims)
+	return nil, err
+}
+
+func holdsAll(i *v1alpha1.Instance, claims []pendingClaim) bool {
+	return !slices.ContainsFunc(claims, func(c pendingClaim) bool { return !slices.Contains(i.Status.Claims, c.Claim) })
 }
 
 func (a *Assigner) reserveOn(ctx context.Context, i *v1alpha1.Instance, claims []pendingClaim) (*v1alpha1.Instance, error) {
@@ -84,7 +93,8 @@ func fits(i *v1alpha1.Instance, claims []pendingClaim) bool {
 // read before the reserve. When that is behind, a newer version may be committed
 // just as well as long as nobody has outdated the attempt: a reservation is
 // released only after the attempt was raised, which this version would show, or
-// which will make this write fail.
+// which will make this write fail. A commit that could not be written is tried again
+// by a later pass, on the claim that stands.
 func (a *Assigner) commit(ctx context.Context, i *v1alpha1.Instance, c pendingClaim) error {
 	m := c.mandelbox
 	for range commitTries {
@@ -100,10 +110,14 @@ func (a *Assigner) commit(ctx context.Context, i *v1alpha1.Instance, c pendingCl
 		}
 		m = &v1alpha1.Mandelbox{}
 		if err := a.Live.Get(ctx, client.ObjectKeyFromObject(c.mandelbox), m); err != nil {
-			return client.IgnoreNotFound(err)
+			if apierrors.IsNotFound(err) {
+				return nil
+			}
+			a.back(c)
+			return fmt.Errorf("reading %s/%s live: %w", c.Namespace, c.Name, err)
 		}
 		if string(m.UID) != c.UID || !m.DeletionTimestamp.IsZero() || m.Finished() || m.Committed() || m.Status.Attempt >= c.Attempt {
-			break
+			return nil // Nobody waits for this slot; the reconciler knows what is next.
 		}
 	}
 	a.back(c)

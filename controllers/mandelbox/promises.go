@@ -22,8 +22,8 @@ type promise struct {
 	version string
 }
 
-func (p promises) add(host, uid string, attempt int32) {
-	p[host] = append(p[host], promise{Promise: placement.Promise{UID: uid, Attempt: attempt}})
+func (p promises) add(host string, c v1alpha1.Claim) {
+	p[host] = append(p[host], promise{Promise: placement.Promise{UID: c.UID, Attempt: c.Attempt}})
 }
 
 // written notes that claims were written on this version of their host.

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
 )
@@ -54,4 +55,17 @@ func (w *written) forget(key types.NamespacedName) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.versions, key)
+}
+
+// newer says whether version a of an object is at least as new as b.
+func newer(a, b client.Object) bool { return atLeast(a.GetResourceVersion(), b.GetResourceVersion()) }
+
+// atLeast says whether one resource version of an object is another or came after
+// it: those of one object can be compared as numbers.
+// See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions.
+func atLeast(x, y string) bool {
+	if len(x) != len(y) {
+		return len(x) > len(y)
+	}
+	return x >= y
 }

@@ -125,6 +125,8 @@ func newHost(region *v1alpha1.Region, of release, parameters string, decision in
 
 				v1alpha1.LabelLaunchParameters: parameters,
 			},
+			// From the beginning: a write less for each host.
+			Finalizers: []string{v1alpha1.InstanceFinalizer},
 		},
 		Spec: v1alpha1.InstanceSpec{
 			RegionName:       region.Name,

@@ -103,6 +103,7 @@ func Start(register func(ctrl.Manager, *cloud.Regions) error) *Fleet {
 	gomega.Expect(index.Register(ctx, manager.GetFieldIndexer())).To(gomega.Succeed())
 	gomega.Expect(manager.Add(fleet.Regions)).To(gomega.Succeed())
 	gomega.Expect(register(manager, fleet.Regions)).To(gomega.Succeed())
+	gomega.Expect(letHostsLeave(manager)).To(gomega.Succeed())
 	stopped := make(chan error, 1)
 	go func() { stopped <- manager.Start(ctx) }()
 	ginkgo.DeferCleanup(func() {
