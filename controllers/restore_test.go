@@ -109,6 +109,30 @@ var _ = Describe("Objects that are made anew from a backup", func() {
 		Expect(w.calls("TerminateInstances")).To(BeZero())
 	})
 
+	It("share no host, whatever two managers that both led made of one", func(ctx context.Context) {
+		w := newWorld()
+		w.fleet(ctx, 2)
+		w.wantNoMore(ctx)
+		hosts := w.hostIDs(ctx)
+		w.stopManager()
+		olderThanNow()
+		lost := w.lose(ctx, &v1alpha1.InstanceList{})
+		launch := lost[0].(*v1alpha1.Instance).Status.Launch.DeepCopy()
+		launch.Count = launch.Index + 1
+		w.restore(ctx, lost)
+		for _, o := range lost {
+			taken := o.(*v1alpha1.Instance)
+			before := taken.DeepCopy()
+			taken.Status.Launch, taken.Status.Phase = launch, v1alpha1.InstancePreConnection
+			Expect(w.Status().Patch(ctx, taken, client.MergeFrom(before))).To(Succeed())
+		}
+		w.startManager()
+		Eventually(w.hosts(ctx, v1alpha1.InstanceActive)).Should(HaveLen(2), func() string { return w.summary(ctx) })
+		w.expectOneHostEach(ctx)
+		Expect(w.hostIDs(ctx)).To(ConsistOf(hosts), "the other takes the host that nobody has")
+		Expect(w.calls("TerminateInstances")).To(BeZero())
+	})
+
 	It("start their sessions anew, and leave those that run to a person when they are many", func(ctx context.Context) {
 		w := newWorld(func(w *world) { w.orphanGrace = 500 * time.Millisecond })
 		w.fleet(ctx, 2)

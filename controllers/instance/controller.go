@@ -163,6 +163,7 @@ func (r *Reconciler) advance(ctx context.Context, s *scope) error {
 		r.hold,
 		r.observe,
 		r.adopt,
+		r.sole,
 		r.releaseClaims,
 		r.launch,
 		r.warmUp,
