@@ -48,7 +48,9 @@ import (
 	"github.com/mandelbox/mandelbox-operator/internal/webhook"
 )
 
-// +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,namespace=mandelbox-system,verbs=get;create;update
+// +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,namespace=mandelbox-system,verbs=create
+// +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,resourceNames=mandelbox-operator,namespace=mandelbox-system,verbs=get;update
+// +kubebuilder:rbac:groups="",resources=events,namespace=mandelbox-system,verbs=create
 // +kubebuilder:rbac:groups="",resources=namespaces,resourceNames=kube-system,verbs=get
 // +kubebuilder:rbac:groups=authentication.k8s.io,resources=tokenreviews,verbs=create
 // +kubebuilder:rbac:groups=authorization.k8s.io,resources=subjectaccessreviews,verbs=create

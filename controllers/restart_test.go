@@ -58,7 +58,7 @@ func (w *world) startProcess() {
 	cmd := exec.Command(w.binary, "manager", "--webhooks=false", "--health-probe-bind-address=0", "--metrics-bind-address=0",
 		"--mandelboxes-per-user=0", "--cluster-id="+clusterID,
 		"--aws-list-interval=200ms", "--aws-hot-interval=20ms", "--aws-grace-period=1s")
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+plane.KubeconfigPath(), "AWS_ENDPOINT_URL="+w.endpoint,
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+managerKubeconfig, "AWS_ENDPOINT_URL="+w.endpoint,
 		"AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test", "AWS_REGION="+home)
 	cmd.Stdout, cmd.Stderr = GinkgoWriter, GinkgoWriter
 	Expect(cmd.Start()).To(Succeed())

@@ -56,10 +56,15 @@ var _ = BeforeSuite(func() {
 	ctrl.SetLogger(zap.New(zap.WriteTo(GinkgoWriter), zap.UseDevMode(true)))
 	var err error
 	plane, err = controlplane.Start(context.Background(), controlplane.Options{
-		CRDPaths: []string{filepath.Join("..", "config", "crd", "bases")},
+		CRDPaths:    []string{filepath.Join("..", "config", "crd", "bases")},
+		AuditPolicy: []byte(auditPolicy),
+		// As some distributions have it: whoever makes an object that holds up the end of
+		// its owner must be allowed to.
+		APIServerFlags: map[string][]string{"enable-admission-plugins": {"OwnerReferencesPermissionEnforcement"}},
 	})
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(func() { Expect(plane.Stop()).To(Succeed()) })
+	installAccount(context.Background())
 })
 
 // clusterID is what the managers under test tag their resources with.
@@ -98,6 +103,8 @@ type world struct {
 	traces trace.TracerProvider
 	// metrics are those of its managers, one after the other.
 	metrics *prometheus.Registry
+	// configure changes the options of its managers; nothing does by default.
+	configure func(*controllers.Options)
 
 	stop func()
 }
@@ -155,11 +162,11 @@ func (w *world) startManager() {
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	config := rest.CopyConfig(plane.Config())
+	config := rest.CopyConfig(managerConfig)
 	if w.wrap != nil {
 		config.Wrap(w.wrap)
 	}
-	mgr, err := controllers.NewManager(ctx, config, controllers.Options{
+	options := controllers.Options{
 		ClusterID: clusterID, Cloud: w.provider(), MandelboxesPerUser: w.perUser,
 		OrphanGrace: w.orphanGrace, OrphansDryRun: w.dryRun, OrphanInterval: 100 * time.Millisecond,
 		Observer: cloud.ObserverOptions{
@@ -167,7 +174,11 @@ func (w *world) startManager() {
 			GracePeriod: cmp.Or(w.grace, time.Second), TouchTime: w.touch,
 		},
 		Metrics: w.metrics, MetricsAddress: "0", ProbeAddress: "0", Version: "v-test", Traces: w.traces, Log: logr.FromContextOrDiscard(logr.NewContext(ctx, GinkgoLogr)),
-	})
+	}
+	if w.configure != nil {
+		w.configure(&options)
+	}
+	mgr, err := controllers.NewManager(ctx, config, options)
 	Expect(err).NotTo(HaveOccurred())
 	done := make(chan struct{})
 	go func() {
@@ -283,15 +294,20 @@ func (w *world) channel(ctx context.Context, name string, regions []string, chan
 	return a
 }
 
-// session makes a Mandelbox.
-func (w *world) session(ctx context.Context, name string, regions []string, change ...func(*v1alpha1.Mandelbox)) *v1alpha1.Mandelbox {
-	GinkgoHelper()
-	m := &v1alpha1.Mandelbox{
+// newSession is a Mandelbox that isn't made yet.
+func (w *world) newSession(name string, regions []string) *v1alpha1.Mandelbox {
+	return &v1alpha1.Mandelbox{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: w.namespace},
 		Spec: v1alpha1.MandelboxSpec{
 			UserID: "user-" + name, SessionID: "session-" + name, Regions: regions, ClientCommitHash: commit,
 		},
 	}
+}
+
+// session makes a Mandelbox.
+func (w *world) session(ctx context.Context, name string, regions []string, change ...func(*v1alpha1.Mandelbox)) *v1alpha1.Mandelbox {
+	GinkgoHelper()
+	m := w.newSession(name, regions)
 	for _, f := range change {
 		f(m)
 	}

@@ -38,7 +38,7 @@ import (
 // +kubebuilder:rbac:groups=cloud.mandelbox.dev,resources=mandelboxes/status,verbs=patch
 // +kubebuilder:rbac:groups=cloud.mandelbox.dev,resources=instances;amis;regions,verbs=get;list;watch
 // +kubebuilder:rbac:groups=cloud.mandelbox.dev,resources=instances/status,verbs=patch
-// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=namespaces,verbs=list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 const (

@@ -69,7 +69,6 @@ type Reconciler struct {
 
 // +kubebuilder:rbac:groups=cloud.mandelbox.dev,resources=regions,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=cloud.mandelbox.dev,resources=regions/status,verbs=patch
-// +kubebuilder:rbac:groups=cloud.mandelbox.dev,resources=regions/finalizers,verbs=update
 // +kubebuilder:rbac:groups=cloud.mandelbox.dev,resources=instances,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=cloud.mandelbox.dev,resources=amis,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch

@@ -52,7 +52,9 @@ func (r *Reconciler) carryOutDecision(ctx context.Context, s *scope) error {
 	group.SetLimit(parallelWrites)
 	var names []string
 	for _, host := range s.hostsOf(decision) {
-		if err := controllerutil.SetControllerReference(s.region, host, r.Scheme()); err != nil {
+		// The Region's finalizer holds it while it has hosts. Blocking its deletion by the
+		// reference, too, would need a permission for nothing.
+		if err := controllerutil.SetControllerReference(s.region, host, r.Scheme(), controllerutil.WithBlockOwnerDeletion(false)); err != nil {
 			return fmt.Errorf("making Region %s the owner of Instance %s: %w", s.region.Name, host.Name, err)
 		}
 		names = append(names, host.Name)

@@ -180,7 +180,8 @@ func (p *ControlPlane) configure(assets assets, options Options, output io.Write
 		if err := os.WriteFile(policy, options.AuditPolicy, 0o600); err != nil {
 			return fmt.Errorf("writing the audit policy: %w", err)
 		}
-		flags.Set("audit-policy-file", policy).Set("audit-log-path", p.AuditLogPath())
+		// In megabytes, and more than a run writes: who reads the log reads one file.
+		flags.Set("audit-policy-file", policy).Set("audit-log-path", p.AuditLogPath()).Set("audit-log-maxsize", "100000")
 	}
 	for name, values := range options.APIServerFlags {
 		flags.Set(name, values...)

@@ -20,8 +20,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// +kubebuilder:rbac:groups="",resources=secrets,namespace=mandelbox-system,verbs=get;list;watch;create;update
-// +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=validatingwebhookconfigurations,verbs=get;list;watch;update;patch
+// +kubebuilder:rbac:groups="",resources=secrets,namespace=mandelbox-system,verbs=list;watch;create
+// +kubebuilder:rbac:groups="",resources=secrets,resourceNames=mandelbox-operator-webhook,namespace=mandelbox-system,verbs=get;update
+// +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=validatingwebhookconfigurations,verbs=list;watch
+// +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=validatingwebhookconfigurations,resourceNames=mandelbox-operator,verbs=update
 
 const (
 	caLifetime          = 10 * 365 * 24 * time.Hour

@@ -29,7 +29,7 @@ import (
 )
 
 // +kubebuilder:rbac:groups=cloud.mandelbox.dev,resources=regions;amis;mandelboxes,verbs=get;list;watch
-// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=namespaces,verbs=list;watch
 
 // Options say what the webhooks allow.
 type Options struct {
