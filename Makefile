@@ -117,6 +117,11 @@ lint: $(GOLANGCI_LINT) ## Run golangci-lint, with the Kubernetes API linter for 
 verify: vet lint ## Fail if anything generated, formatted or tidied differs from what is here, or a linter objects.
 	@GO='$(GO)' hack/verify $(GO_MODULES)
 
+.PHONY: govulncheck
+# Not part of verify: it needs its database, which is online.
+govulncheck: ## Look for known vulnerabilities that the code reaches; GOVULNDB names another copy of the database.
+	@GO='$(GO)' hack/govulncheck . hack/charts
+
 .PHONY: test
 test: controlplane ## Run every test with the race detector, on a real control plane; PKG narrows it.
 	$(GO) test -race -shuffle=on -timeout $(TEST_TIMEOUT) -p $(JOBS) $(PKG)

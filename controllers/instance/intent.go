@@ -119,7 +119,7 @@ func (l *Launcher) writeIntents(ctx context.Context, group []order) ([]order, er
 				attempt = after.Status.Launch.Attempt + 1
 			}
 			after.Status.Launch = &v1alpha1.Launch{
-				Token: token, Index: int32(n), Count: int32(len(group)), Attempt: attempt,
+				Token: token, Index: int32(n), Count: int32(len(group)), Attempt: attempt, //nolint:gosec // There are at most a hundred to a call.
 				UserDataHash: o.plan.userDataHash, Time: now,
 			}
 			after.Status.InstanceType, after.Status.SubnetID = o.plan.launch.InstanceType, o.plan.launch.SubnetID

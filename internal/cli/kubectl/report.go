@@ -49,7 +49,7 @@ drivers and user data are left out. What you may not read is left out and named.
 					file = name + ".tar.gz"
 				}
 				// It tells of users, and is nobody else's on this machine.
-				created, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+				created, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // The file is the user's own argument.
 				if err != nil {
 					return fmt.Errorf("creating the report: %w", err)
 				}

@@ -43,7 +43,7 @@ func instanceType(info *types.InstanceTypeInfo) cloud.InstanceType {
 		t.VCPUs = awssdk.ToInt32(info.VCpuInfo.DefaultVCpus)
 	}
 	if info.MemoryInfo != nil {
-		t.MemoryMiB = int32(awssdk.ToInt64(info.MemoryInfo.SizeInMiB))
+		t.MemoryMiB = int32(awssdk.ToInt64(info.MemoryInfo.SizeInMiB)) //nolint:gosec // No host has two billion MiB.
 	}
 	if info.GpuInfo != nil {
 		for _, gpu := range info.GpuInfo.Gpus {
