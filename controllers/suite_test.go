@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"testing"
@@ -103,6 +104,8 @@ type world struct {
 	traces trace.TracerProvider
 	// metrics are those of its managers, one after the other.
 	metrics *prometheus.Registry
+	// front stands before AWS; nothing does by default.
+	front func(http.Handler) http.Handler
 	// configure changes the options of its managers; nothing does by default.
 	configure func(*controllers.Options)
 
@@ -117,7 +120,11 @@ func newWorld(change ...func(*world)) *world {
 	for _, f := range change {
 		f(w)
 	}
-	server := httptest.NewServer(w.aws)
+	var handler http.Handler = w.aws
+	if w.front != nil {
+		handler = w.front(handler)
+	}
+	server := httptest.NewServer(handler)
 	w.endpoint = server.URL
 	config := plane.Config()
 	config.QPS = -1 // A burst of sessions is not to be slowed down here.

@@ -87,7 +87,7 @@ credentials, endpoint and retries come from the AWS SDK's standard chain.`,
 	f.BoolVar(&o.ownCertificates, "webhook-own-certificates", true, "make and rotate the certificate; false takes what is in the folder, e.g. cert-manager's")
 	f.StringSliceVar(&o.webhookNames, "webhook-extra-dns-names", nil, `further names that the certificate is for, e.g. "localhost" for a manager outside the cluster`)
 	f.BoolVar(&o.development, "development", false, "write logs for people instead of as JSON")
-	f.Int8VarP(&o.verbosity, "verbosity", "v", 0, "how much to log; 1 is for debugging")
+	f.Int8VarP(&o.verbosity, "verbosity", "v", 0, fmt.Sprintf("how much to log; 1 is for debugging, %d the most", maxVerbosity))
 	f.StringVar(&o.profileAddress, "pprof-bind-address", "", "address that serves net/http/pprof to anybody; off by default")
 	// For the benchmarks: what it serves is not for everybody, and has no authentication.
 	cobra.CheckErr(f.MarkHidden("pprof-bind-address"))
@@ -99,7 +99,15 @@ credentials, endpoint and retries come from the AWS SDK's standard chain.`,
 // fleet of 2,000 hosts is to fit into 300 MB.
 const gcPercent = 40
 
+// maxVerbosity is below the 8 from which the client library writes down whole objects:
+// environments and user data, which may hold secrets, are in no log.
+// See https://kubernetes.io/docs/reference/kubectl/quick-reference/#kubectl-output-verbosity-and-debugging.
+const maxVerbosity = 7
+
 func runManager(ctx context.Context, o managerOptions) error {
+	if o.verbosity < 0 || o.verbosity > maxVerbosity {
+		return fmt.Errorf("--verbosity is from 0 to %d: beyond, whole objects would be logged, with the secrets in them", maxVerbosity)
+	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}

@@ -37,6 +37,15 @@ func TestAFailureIsToldOnce(t *testing.T) {
 	g.Expect(stderr.String()).NotTo(ContainSubstring("Usage:"))
 }
 
+func TestALogOfWholeObjectsIsRefused(t *testing.T) {
+	for _, verbosity := range []string{"8", "-1"} {
+		g := NewWithT(t)
+		var stdout, stderr bytes.Buffer
+		g.Expect(Run([]string{"manager", "--verbosity=" + verbosity}, &stdout, &stderr)).To(Equal(1))
+		g.Expect(stderr.String()).To(ContainSubstring("--verbosity is from 0 to 7"))
+	}
+}
+
 func TestTheNameOfTheBinaryMakesItThePlugin(t *testing.T) {
 	for name, tc := range map[string]struct {
 		program      string
