@@ -157,6 +157,7 @@ func TestChangedValues(t *testing.T) {
 		"topologySpreadConstraints": []any{},
 		"priorityClassName":         "system-cluster-critical",
 		"priorityClass":             map[string]any{"create": false},
+		"flowControl":               map[string]any{"create": false},
 		"networkPolicy":             map[string]any{"enabled": false},
 		"podDisruptionBudget":       map[string]any{"maxUnavailable": 2},
 	})
@@ -186,7 +187,10 @@ func TestChangedValues(t *testing.T) {
 	same("spread", 0, len(items(pod["topologySpreadConstraints"])))
 	same("priority", any("system-cluster-critical"), pod["priorityClassName"])
 	same("budget", any(float64(2)), fields(objects["PodDisruptionBudget/mandelbox-operator"]["spec"])["maxUnavailable"])
-	for _, gone := range []string{"NetworkPolicy/mandelbox-operator", "PriorityClass/mandelbox-operator"} {
+	for _, gone := range []string{
+		"NetworkPolicy/mandelbox-operator", "PriorityClass/mandelbox-operator", "FlowSchema/mandelbox-operator",
+		"FlowSchema/mandelbox-tenants", "PriorityLevelConfiguration/mandelbox-tenants",
+	} {
 		if _, there := objects[gone]; there {
 			t.Errorf("%s is there", gone)
 		}

@@ -88,6 +88,13 @@ func markValues(o object) (values []value, condition string, err error) {
 		return []value{{
 			path: "priorityClass.create", is: true, schema: boolean, doc: "Whether the PriorityClass mandelbox-operator is made.",
 		}}, "priorityClass.create", nil
+	case "PriorityLevelConfiguration":
+		return []value{{
+			path: "flowControl.create", is: true, schema: boolean,
+			doc: "Whether the API server is told to queue tenants' requests by namespace, apart from the manager's.",
+		}}, "flowControl.create", nil
+	case "FlowSchema":
+		return nil, "flowControl.create", nil
 	}
 	return nil, "", nil
 }
