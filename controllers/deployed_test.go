@@ -10,17 +10,20 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
 	"github.com/mandelbox/mandelbox-operator/controllers"
 	"github.com/mandelbox/mandelbox-operator/internal/webhook"
 )
@@ -168,3 +171,71 @@ func withoutStreams(next http.RoundTripper) http.RoundTripper {
 		}, nil
 	})
 }
+
+// unreachable sends all calls of webhooks to a port where nobody listens; back undoes it.
+func (w *world) unreachable(ctx context.Context) (back func()) {
+	GinkgoHelper()
+	var registered admissionregistrationv1.ValidatingWebhookConfiguration
+	to := func(address func(string) string) {
+		GinkgoHelper()
+		Eventually(func() error {
+			if err := w.Get(ctx, client.ObjectKey{Name: webhook.ConfigurationName}, &registered); err != nil {
+				return err
+			}
+			for i := range registered.Webhooks {
+				called := registered.Webhooks[i].ClientConfig.URL
+				*called = address(*called)
+			}
+			return w.Update(ctx, &registered)
+		}).Should(Succeed())
+	}
+	var before string
+	nowhere := fmt.Sprintf("localhost:%d", freePort())
+	to(func(called string) string {
+		at, err := url.Parse(called)
+		Expect(err).NotTo(HaveOccurred())
+		before, at.Host = at.Host, nowhere
+		return at.String()
+	})
+	return func() {
+		to(func(called string) string { return strings.Replace(called, nowhere, before, 1) })
+	}
+}
+
+var _ = Describe("While no webhook can be reached", func() {
+	It("sessions end, deletions and status go on, hosts are replaced, and what is new is refused with the reason", func(ctx context.Context) {
+		w := newWorld(func(w *world) { asDeployed(w) })
+		w.awaitWebhooks(ctx)
+		host := &w.fleet(ctx, 1, free(1))[0]
+		ends, deleted, lost := w.session(ctx, "ends", []string{home}), w.session(ctx, "deleted", []string{home}), w.session(ctx, "lost", []string{home})
+		for _, m := range []*v1alpha1.Mandelbox{ends, deleted, lost} {
+			w.runs(ctx, m)
+		}
+		back := w.unreachable(ctx)
+		By("refusing what is new, and saying why")
+		refused := MatchError(And(ContainSubstring(`failed calling webhook "mandelbox.cloud.mandelbox.dev"`), ContainSubstring("connection refused")))
+		Eventually(func() error {
+			return w.Create(ctx, w.newSession("new", []string{home}), client.DryRunAll)
+		}).Should(refused)
+		Expect(w.Create(ctx, w.newSession("new", []string{home}))).To(refused)
+
+		By("ending sessions, by themselves and by deletion")
+		w.exit(home, ends, 0)
+		w.ends(ctx, ends, v1alpha1.ReasonCompleted)
+		w.remove(ctx, deleted)
+		By("replacing the host")
+		Expect(w.aws.KillInstance("", home, host.Status.InstanceID)).To(Succeed())
+		w.ends(ctx, lost, v1alpha1.ReasonHostLost)
+		w.expectReplaced(ctx, host)
+		By("draining the new one")
+		next, err := w.hosts(ctx, v1alpha1.InstanceActive)()
+		Expect(err).NotTo(HaveOccurred())
+		w.drain(ctx, &next[0], "true")
+		Eventually(w.gone(ctx, &next[0])).Should(BeTrue())
+
+		By("taking what is new again once they are back")
+		back()
+		w.awaitWebhooks(ctx)
+		w.runs(ctx, w.session(ctx, "new", []string{home}))
+	})
+})
