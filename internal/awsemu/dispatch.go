@@ -88,6 +88,9 @@ func (s *Server) attempt(c *call, proto protocol, entry *Request) (out answer, p
 	c.region.lock()
 	defer c.region.unlock()
 	c.now = c.region.now()
+	if err := s.authorize(c); err != nil {
+		return s.refuse(c, err, entry), nil
+	}
 	value, err := c.operation.handle(c)
 	if waits, ok := errors.AsType[*notYet](err); ok {
 		return answer{}, s.pause(c, waits.until)

@@ -26,23 +26,22 @@ type launchParameters struct {
 	terminateOnShutdown bool
 	metadata            metadataOptions
 	devices             []blockDevice
-	tags                map[string]string
-	// spotTags are those of the spot request.
-	spotTags map[string]string
+	// tagsOf are the tags of what is made, by its kind.
+	tagsOf   map[string]map[string]string
+	template *launchTemplate
 }
 
 // readLaunch reads and checks the parameters of RunInstances.
 func (c *call) readLaunch() (*launchParameters, error) {
-	p := &launchParameters{tags: map[string]string{}}
+	p := &launchParameters{}
 	request := c.params()
 	if err := p.readCounts(request); err != nil {
 		return nil, err
 	}
-	merged, templateTags, err := c.withTemplate(request)
+	merged, err := p.withTemplate(c.region, request)
 	if err != nil {
 		return nil, err
 	}
-	maps.Copy(p.tags, templateTags)
 	for _, read := range []func(*region, form) error{
 		p.readImageAndType, p.readNetwork, p.readUserData, p.readMarket, p.readMetadata, p.readRest,
 	} {
@@ -232,10 +231,14 @@ func (p *launchParameters) readRest(r *region, f form) error {
 	if err != nil {
 		return err
 	}
-	maps.Copy(p.tags, byType["instance"])
-	p.spotTags = byType["spot-instances-request"]
-	if len(p.tags) > maxTags || len(p.spotTags) > maxTags {
-		return refuse("TagLimitExceeded", "The maximum number of tags for this resource is %d.", maxTags)
+	for kind, tags := range byType {
+		if p.tagsOf[kind] == nil {
+			p.tagsOf[kind] = map[string]string{}
+		}
+		maps.Copy(p.tagsOf[kind], tags)
+		if len(p.tagsOf[kind]) > maxTags {
+			return refuse("TagLimitExceeded", "The maximum number of tags for this resource is %d.", maxTags)
+		}
 	}
 	return nil
 }
@@ -243,7 +246,7 @@ func (p *launchParameters) readRest(r *region, f form) error {
 func readBlockDevices(f form) ([]blockDevice, error) {
 	var devices []blockDevice
 	for _, m := range f.each("BlockDeviceMapping") {
-		d := blockDevice{name: m.get("DeviceName"), volumeType: m.get("Ebs.VolumeType"), snapshotID: m.get("Ebs.SnapshotId")}
+		d := blockDevice{asked: true, name: m.get("DeviceName"), volumeType: m.get("Ebs.VolumeType"), snapshotID: m.get("Ebs.SnapshotId")}
 		var err error
 		if d.sizeGiB, err = m.integer("Ebs.VolumeSize", 0); err != nil {
 			return nil, err
@@ -288,26 +291,26 @@ func overlayDevice(base, d blockDevice) blockDevice {
 // withTemplate lays the request over its launch template, if it names one: a
 // parameter of the request replaces the template's of that name, and tags are
 // merged. See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-launch-templates.html
-func (c *call) withTemplate(request form) (form, map[string]string, error) {
+func (p *launchParameters) withTemplate(r *region, request form) (form, error) {
+	p.tagsOf = map[string]map[string]string{}
 	reference := request.under("LaunchTemplate")
 	if len(reference) == 0 {
-		return request, nil, nil
+		return request, nil
 	}
-	template, err := c.region.ec2.template(reference)
-	if err != nil {
-		return nil, nil, err
+	var err error
+	if p.template, err = r.ec2.template(reference); err != nil {
+		return nil, err
 	}
-	tags, err := template.data.tagSpecifications()
-	if err != nil {
-		return nil, nil, err
+	if p.tagsOf, err = p.template.data.tagSpecifications(); err != nil {
+		return nil, err
 	}
 	merged := form{}
-	for k, v := range template.data {
+	for k, v := range p.template.data {
 		top, _, _ := strings.Cut(k, ".")
 		if !request.has(top) {
 			merged[k] = v
 		}
 	}
 	maps.Copy(merged, request)
-	return merged, tags["instance"], nil
+	return merged, nil
 }

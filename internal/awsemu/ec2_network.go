@@ -35,11 +35,11 @@ func newEC2State(r *region, images []Image) ec2State {
 		s.zones = append(s.zones, zone)
 		s.subnets = append(s.subnets, &subnet{
 			id: r.newID("subnet"), zone: zone, cidr: fmt.Sprintf("172.31.%d.0/20", i*16), third: i * 16,
-			addresses: map[int]bool{}, tags: map[string]string{},
+			addresses: map[int]bool{}, tags: copied(r.srv.networkTags),
 		})
 	}
 	s.groups = []*securityGroup{{
-		id: r.newID("sg"), name: "default", description: "default VPC security group", tags: map[string]string{},
+		id: r.newID("sg"), name: "default", description: "default VPC security group", tags: copied(r.srv.networkTags),
 	}}
 	for _, image := range append([]Image{{ID: DefaultImageID, Name: "default"}}, images...) {
 		s.addImage(r, image)

@@ -11,20 +11,23 @@ import (
 // ec2Operations are the operations of EC2 that exist here.
 func ec2Operations() []operation {
 	ops := []operation{
-		{name: "RunInstances", mutating: true, bucket: bucketEC2Run, resources: runTokens, handle: runInstances},
+		{
+			name: "RunInstances", mutating: true, bucket: bucketEC2Run,
+			resources: runTokens, access: accessLaunch, handle: runInstances,
+		},
 		{
 			name: "TerminateInstances", mutating: true, bucket: bucketEC2Terminate,
-			resources: terminateTokens, handle: terminateInstances,
+			resources: terminateTokens, access: accessInstances, handle: terminateInstances,
 		},
-		{name: "StopInstances", mutating: true, bucket: bucketEC2Mutate, handle: stopInstances},
-		{name: "StartInstances", mutating: true, bucket: bucketEC2Mutate, handle: startInstances},
+		{name: "StopInstances", mutating: true, bucket: bucketEC2Mutate, access: accessInstances, handle: stopInstances},
+		{name: "StartInstances", mutating: true, bucket: bucketEC2Mutate, access: accessInstances, handle: startInstances},
 		{name: "DescribeInstances", bucket: bucketEC2Read, handle: describeInstances},
 		{name: "DescribeInstanceStatus", bucket: bucketEC2Read, handle: describeInstanceStatus},
 		{name: "DescribeSpotInstanceRequests", bucket: bucketEC2Read, handle: describeSpotInstanceRequests},
 		{name: "DescribeInstanceTypes", bucket: bucketEC2Read, handle: describeInstanceTypes},
 
-		{name: "CreateTags", mutating: true, bucket: bucketEC2CreateTags, handle: createTags},
-		{name: "DeleteTags", mutating: true, bucket: bucketEC2Mutate, handle: deleteTags},
+		{name: "CreateTags", mutating: true, bucket: bucketEC2CreateTags, access: accessTags, handle: createTags},
+		{name: "DeleteTags", mutating: true, bucket: bucketEC2Mutate, access: accessTags, handle: deleteTags},
 
 		{name: "RegisterImage", mutating: true, bucket: bucketEC2Mutate, handle: registerImage},
 		{name: "DeregisterImage", mutating: true, bucket: bucketEC2Mutate, handle: deregisterImage},

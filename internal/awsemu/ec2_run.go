@@ -116,14 +116,14 @@ func (r *region) launchInstance(p *launchParameters, sn *subnet, reservationID, 
 		id: r.newID("i"), number: s.launched, reservationID: reservationID, clientToken: token, launchIndex: index,
 		imageID: p.image.id, architecture: p.image.architecture, rootDevice: p.image.rootDevice, typ: p.typ,
 		subnetID: sn.id, zone: sn.zone, groups: p.groups, interfaceID: r.newID("eni"), keyName: p.keyName,
-		profile: p.profile, state: statePending, tags: maps.Clone(p.tags), userData: p.userData,
+		profile: p.profile, state: statePending, tags: copied(p.tagsOf["instance"]), userData: p.userData,
 		launchTime: r.now(), visibleFrom: r.now().Add(r.delays().VisibilityLag), spot: p.spot,
 		terminateOnShutdown: p.terminateOnShutdown, metadata: p.metadata, publicAddress: p.publicIP,
 	}
 	// findRoom has seen that there are addresses enough.
 	i.privateIP, _ = sn.takeAddress()
 	if p.spot {
-		r.requestSpot(i, p.spotTags)
+		r.requestSpot(i, p.tagsOf["spot-instances-request"])
 	}
 	for _, d := range p.devices {
 		d.volumeID = r.newID("vol")
@@ -133,6 +133,13 @@ func (r *region) launchInstance(p *launchParameters, sn *subnet, reservationID, 
 	s.order = append(s.order, i)
 	r.boot(i)
 	return i
+}
+
+// copied are tags of one's own, also where there are none.
+func copied(tags map[string]string) map[string]string {
+	own := make(map[string]string, len(tags))
+	maps.Copy(own, tags)
+	return own
 }
 
 // publicAddressOf is an address no other instance of the region has. Regions begin

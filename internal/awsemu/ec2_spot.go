@@ -48,9 +48,8 @@ type spotRequest struct {
 // requestSpot makes the fulfilled request of an instance.
 func (r *region) requestSpot(i *instance, tags map[string]string) {
 	request := &spotRequest{
-		id: "sir-" + r.srv.dice.hex(8), instance: i, status: spotFulfilled, updated: r.now(), tags: map[string]string{},
+		id: "sir-" + r.srv.dice.hex(8), instance: i, status: spotFulfilled, updated: r.now(), tags: copied(tags),
 	}
-	maps.Copy(request.tags, tags)
 	i.spotRequest = request.id
 	r.ec2.spotRequests[request.id] = request
 }

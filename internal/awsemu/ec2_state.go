@@ -137,6 +137,8 @@ type blockDevice struct {
 	name, volumeID, volumeType, snapshotID string
 	sizeGiB                                int
 	deleteOnTermination, encrypted         bool
+	// asked says that the launch asks for it, and not only its image.
+	asked bool
 }
 
 // launch is what a client token stands for: the request it came with and the

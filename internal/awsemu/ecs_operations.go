@@ -41,7 +41,9 @@ func ecsOperations() []operation {
 
 // ecsOperation makes a table entry of a handler that takes its request as a struct.
 func ecsOperation[In any](name string, mutating bool, bucket bucketName, handle func(*call, In) (any, error)) operation {
-	return jsonOperation(serviceECS, name, mutating, bucket, handle)
+	op := jsonOperation(serviceECS, name, mutating, bucket, handle)
+	op.access = ecsAccess[name]
+	return op
 }
 
 // jsonOperation is that for any service that is asked in JSON.

@@ -27,6 +27,9 @@ type operation struct {
 	// resources, if set, is charged besides: the bucket and how many of its
 	// tokens the call takes.
 	resources func(c *call) (bucketName, int)
+	// access, if set, says what the call must be allowed to do; without it, that is the
+	// operation's own action on every resource. The region is locked.
+	access func(c *call) ([]access, error)
 	// handle has the operation's effect, with the region locked. What it returns
 	// is rendered before the lock is given back. A notYet has it called again.
 	handle func(c *call) (any, error)
@@ -51,6 +54,8 @@ type call struct {
 	accessKey string
 	// caller is the request's user agent.
 	caller string
+	// authorized says that the policy allowed the call, if there is one.
+	authorized bool
 }
 
 // operationKey finds an operation.

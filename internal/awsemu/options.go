@@ -34,6 +34,13 @@ type Options struct {
 	// Images exist from the start, besides the one that every region has.
 	Images []Image
 
+	// NetworkTags are put on the subnets and security groups that regions have from
+	// the start.
+	NetworkTags map[string]string
+
+	// IAM has calls evaluated against a policy. Default: every call is allowed.
+	IAM *IAM
+
 	// RequestLogSize bounds how many requests the log keeps; the oldest go
 	// first. Default: 100,000.
 	RequestLogSize int

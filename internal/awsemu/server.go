@@ -28,13 +28,18 @@ type Server struct {
 	faults     *faultSet
 	limiter    *limiter
 	log        *requestLog
-	closed     chan struct{}
-	closeOnce  sync.Once
+	iam        *IAM
+	// networkTags are those of what a region's network has from the start.
+	networkTags map[string]string
+	closed      chan struct{}
+	closeOnce   sync.Once
 
 	mu      sync.Mutex // guards the fields below; taken after region.mu, never before
 	delayed Delays
 	images  []Image
 	regions map[scope]*region
+	// linkedRoles are the service-linked roles that there are, by account and service.
+	linkedRoles map[string]bool
 }
 
 // New returns a server that is ready to be served.
@@ -49,10 +54,15 @@ func New(opts Options) *Server {
 		faults:     newFaultSet(d),
 		limiter:    newLimiter(opts.Limits),
 		log:        newRequestLog(opts.RequestLogSize),
-		closed:     make(chan struct{}),
-		delayed:    *opts.Delays,
-		images:     opts.Images,
-		regions:    map[scope]*region{},
+		iam:        opts.IAM,
+
+		networkTags: opts.NetworkTags,
+		closed:      make(chan struct{}),
+		delayed:     *opts.Delays,
+		images:      opts.Images,
+		regions:     map[scope]*region{},
+
+		linkedRoles: map[string]bool{},
 	}
 	s.admin = s.adminMux()
 	return s
@@ -92,6 +102,7 @@ func (s *Server) Delays() Delays {
 func (s *Server) Reset() {
 	s.mu.Lock()
 	s.regions = map[scope]*region{}
+	s.linkedRoles = map[string]bool{}
 	s.mu.Unlock()
 	s.faults.clear()
 	s.limiter.refill()

@@ -27,7 +27,9 @@ func sqsOperations() []operation {
 }
 
 func sqsOperation[In any](name string, mutating bool, handle func(*call, In) (any, error)) operation {
-	return jsonOperation(serviceSQS, name, mutating, bucketSQS, handle)
+	op := jsonOperation(serviceSQS, name, mutating, bucketSQS, handle)
+	op.access = accessOf(accessQueue)
+	return op
 }
 
 // queueName is as https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html
