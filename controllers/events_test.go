@@ -31,10 +31,10 @@ func seldom(w *world) { w.lookEvery = 10 * time.Minute }
 func (w *world) eventQueue(ctx context.Context, how awsemu.EventDelivery) func(*v1alpha1.Region) {
 	GinkgoHelper()
 	queue, err := sqs.NewFromConfig(w.awsConfig(home)).CreateQueue(ctx, &sqs.CreateQueueInput{
-		QueueName: awssdk.String("events"), Attributes: map[string]string{"VisibilityTimeout": "2"},
+		QueueName: awssdk.String("mandelbox-events"), Attributes: map[string]string{"VisibilityTimeout": "2"},
 	})
 	Expect(err).NotTo(HaveOccurred())
-	Expect(w.aws.SendEvents("", home, "events", how)).To(Succeed())
+	Expect(w.aws.SendEvents("", home, "mandelbox-events", how)).To(Succeed())
 	return func(r *v1alpha1.Region) { r.Spec.EventQueueURL = *queue.QueueUrl }
 }
 
@@ -173,7 +173,7 @@ var _ = Describe("A Region with an event queue", func() {
 
 	It("says that its queue is missing, works by listing meanwhile, and reads the queue once it is there", func(ctx context.Context) {
 		w := newWorld()
-		url := w.endpoint + "/" + awsemu.DefaultAccount + "/events"
+		url := w.endpoint + "/" + awsemu.DefaultAccount + "/mandelbox-events"
 		w.host(ctx, func(r *v1alpha1.Region) { r.Spec.EventQueueURL = url })
 		Eventually(w.stands(ctx, v1alpha1.ConditionEventsReceived)).Should(Equal("False/InvalidParameter"))
 		Eventually(w.stands(ctx, v1alpha1.ConditionReady)).Should(Equal("True/EventsNotReceived"))

@@ -59,7 +59,7 @@ func (w *world) startProcess() {
 		"--mandelboxes-per-user=0", "--cluster-id="+clusterID,
 		"--aws-list-interval=200ms", "--aws-hot-interval=20ms", "--aws-grace-period=1s")
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+managerKubeconfig, "AWS_ENDPOINT_URL="+w.endpoint,
-		"AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test", "AWS_REGION="+home)
+		"AWS_ACCESS_KEY_ID="+managerKey, "AWS_SECRET_ACCESS_KEY=secret", "AWS_REGION="+home)
 	cmd.Stdout, cmd.Stderr = GinkgoWriter, GinkgoWriter
 	Expect(cmd.Start()).To(Succeed())
 	w.stop = func() {

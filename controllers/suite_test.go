@@ -39,9 +39,13 @@ import (
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
 	cloudaws "github.com/mandelbox/mandelbox-operator/internal/cloud/aws"
 	"github.com/mandelbox/mandelbox-operator/internal/controlplane"
+	"github.com/mandelbox/mandelbox-operator/internal/managerrole"
 )
 
 var plane *controlplane.ControlPlane
+
+// role is that of the managers under test: every call of theirs is held to its policy.
+var role *awsemu.IAM
 
 func TestControllers(t *testing.T) {
 	RegisterFailHandler(Fail)
@@ -56,6 +60,8 @@ func TestControllers(t *testing.T) {
 var _ = BeforeSuite(func() {
 	ctrl.SetLogger(zap.New(zap.WriteTo(GinkgoWriter), zap.UseDevMode(true)))
 	var err error
+	role, err = managerrole.Of(clusterID)
+	Expect(err).NotTo(HaveOccurred())
 	plane, err = controlplane.Start(context.Background(), controlplane.Options{
 		CRDPaths:    []string{filepath.Join("..", "config", "crd", "bases")},
 		AuditPolicy: []byte(auditPolicy),
@@ -93,6 +99,8 @@ type world struct {
 	lookEvery time.Duration
 	// touch is how long what a writer acted on is watched; 30s by default.
 	touch time.Duration
+	// role is that of its managers; the suite's by default, in which no call may be denied.
+	role *awsemu.IAM
 	// wrap stands between the manager and the API server; nothing does by default.
 	wrap transport.WrapperFunc
 	// through stands between the manager and the cloud; nothing does by default.
@@ -116,10 +124,13 @@ type world struct {
 func newWorld(change ...func(*world)) *world {
 	GinkgoHelper()
 	delays := awsemu.FastDelays()
-	w := &world{metrics: prometheus.NewRegistry(), aws: awsemu.New(awsemu.Options{Delays: &delays, Seed: GinkgoRandomSeed()})}
+	w := &world{metrics: prometheus.NewRegistry(), role: role}
 	for _, f := range change {
 		f(w)
 	}
+	w.aws = awsemu.New(awsemu.Options{
+		Delays: &delays, Seed: GinkgoRandomSeed(), IAM: w.role, NetworkTags: managerrole.NetworkTags(),
+	})
 	var handler http.Handler = w.aws
 	if w.front != nil {
 		handler = w.front(handler)
@@ -146,7 +157,7 @@ func newWorld(change ...func(*world)) *world {
 
 func (w *world) provider() cloud.Provider {
 	GinkgoHelper()
-	provider, err := cloudaws.New(context.Background(), cloudaws.Options{Config: w.awsConfig("us-east-1"), Registerer: w.metrics})
+	provider, err := cloudaws.New(context.Background(), cloudaws.Options{Config: w.awsConfigOf(managerKey, "us-east-1"), Registerer: w.metrics})
 	Expect(err).NotTo(HaveOccurred())
 	if w.through != nil {
 		return w.through(provider)
@@ -154,10 +165,18 @@ func (w *world) provider() cloud.Provider {
 	return provider
 }
 
+// managerKey is the access key of the managers.
+const managerKey = "manager"
+
+// awsConfig is for what a spec does itself, as the owner of the account.
 func (w *world) awsConfig(region string) awssdk.Config {
+	return w.awsConfigOf(awsemu.RootAccessKey, region)
+}
+
+func (w *world) awsConfigOf(accessKey, region string) awssdk.Config {
 	return awssdk.Config{
 		Region: region, BaseEndpoint: awssdk.String(w.endpoint),
-		Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
+		Credentials: credentials.NewStaticCredentialsProvider(accessKey, "secret", ""),
 	}
 }
 

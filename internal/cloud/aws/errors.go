@@ -61,9 +61,11 @@ var kinds = map[string]cloud.Kind{
 	"AWS.SimpleQueueService.NonExistentQueue": cloud.KindNotFound,
 	"QueueDoesNotExist":                       cloud.KindNotFound,
 
-	"AccessDenied":                cloud.KindUnauthorized,
-	"AccessDeniedException":       cloud.KindUnauthorized,
-	"AuthFailure":                 cloud.KindUnauthorized,
+	"AccessDenied":          cloud.KindUnauthorized,
+	"AccessDeniedException": cloud.KindUnauthorized,
+	"AuthFailure":           cloud.KindUnauthorized,
+	// It says that the first spot request of an account can't make its role.
+	"AuthFailure.ServiceLinkedRoleCreationNotPermitted": cloud.KindUnauthorized,
 	"Blocked":                     cloud.KindUnauthorized,
 	"BlockedException":            cloud.KindUnauthorized,
 	"ExpiredToken":                cloud.KindUnauthorized,
@@ -163,9 +165,20 @@ func wrap(op string, err error) error {
 	wrapped := &cloud.Error{Op: op, Kind: kindOf(err), Err: err}
 	if apiErr, ok := errors.AsType[smithy.APIError](err); ok {
 		wrapped.Code = apiErr.ErrorCode()
-		wrapped.Err = &answer{message: apiErr.ErrorMessage(), err: err}
+		wrapped.Err = &answer{message: lasting(apiErr.ErrorMessage()), err: err}
 	}
 	return wrapped
+}
+
+// encoded is what EC2 ends the message of a refused call with.
+// See https://docs.aws.amazon.com/STS/latest/APIReference/API_DecodeAuthorizationMessage.html.
+const encoded = " Encoded authorization failure message: "
+
+// lasting is a message without what is another text each time, which would make each
+// failure look like a new one in a status.
+func lasting(message string) string {
+	message, _, _ = strings.Cut(message, encoded)
+	return message
 }
 
 // answer is AWS's error with AWS's message alone: the SDK's text repeats the

@@ -148,10 +148,7 @@ func tagSpecifications(l cloud.Launch) []types.TagSpecification {
 	for _, key := range slices.Sorted(maps.Keys(l.Tags)) {
 		tags = append(tags, types.Tag{Key: awssdk.String(key), Value: awssdk.String(l.Tags[key])})
 	}
-	made := []types.ResourceType{types.ResourceTypeInstance, types.ResourceTypeVolume}
-	if l.AssociatePublicIPAddress != nil {
-		made = append(made, types.ResourceTypeNetworkInterface)
-	}
+	made := []types.ResourceType{types.ResourceTypeInstance, types.ResourceTypeVolume, types.ResourceTypeNetworkInterface}
 	if l.Spot {
 		made = append(made, types.ResourceTypeSpotInstancesRequest)
 	}

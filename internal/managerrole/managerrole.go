@@ -1,0 +1,55 @@
+// Copyright The Mandelbox Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package managerrole has a local AWS hold the manager to the policy that its role has
+// in a real one, wherever one is started: for tests, the demo, soaks and crash tests.
+// What these do on their own behalf they do with awsemu.RootAccessKey.
+package managerrole
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/mandelbox/mandelbox-operator/config/aws"
+	"github.com/mandelbox/mandelbox-operator/internal/awsemu"
+	"github.com/mandelbox/mandelbox-operator/internal/cloud"
+)
+
+// Names of the roles that a manager under test gives away. An instance profile that
+// holds the role of hosts has its name.
+const (
+	HostRole = "hosts"
+	TaskRole = "tasks"
+)
+
+// Of returns the role of the manager of a cluster, under config/aws/iam-policy.json.
+func Of(clusterID string) (*awsemu.IAM, error) {
+	role, err := awsemu.NewIAM(aws.Policy, Principal(clusterID))
+	if err != nil {
+		return nil, fmt.Errorf("reading the policy of the manager's role: %w", err)
+	}
+	return role, nil
+}
+
+// Principal is who the manager of a cluster is: a role that is tagged as
+// config/aws/cloudformation.yaml tags it.
+func Principal(clusterID string) awsemu.IAMPrincipal {
+	return awsemu.IAMPrincipal{
+		Tags:             map[string]string{cloud.TagCluster: clusterID},
+		InstanceProfiles: map[string]string{HostRole: aws.HostRolePath[1:] + HostRole},
+	}
+}
+
+// NetworkTags are those of the network that hosts may be launched into.
+func NetworkTags() map[string]string {
+	return map[string]string{aws.NetworkTag: aws.NetworkValue}
+}
+
+// Verify returns an error that names every call that the policy did not allow.
+func Verify(role *awsemu.IAM) error {
+	var errs []error
+	for _, denial := range role.Denials() {
+		errs = append(errs, fmt.Errorf("the policy of the manager's role does not allow %s", denial))
+	}
+	return errors.Join(errs...)
+}
