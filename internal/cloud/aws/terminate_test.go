@@ -125,6 +125,7 @@ func TestKindOf(t *testing.T) {
 		"any other client error":      {api("ClientException", "Invalid setting for container"), cloud.KindInvalid},
 		"an empty ECS cluster":        {api("InvalidParameterException", "No Container Instances were found in your cluster."), cloud.KindHostUnavailable},
 		"an unknown task":             {api("InvalidParameterException", "The referenced task was not found."), cloud.KindNotFound},
+		"a role that can't be made":   {api("AuthFailure.ServiceLinkedRoleCreationNotPermitted", ""), cloud.KindUnauthorized},
 		"a spent token":               {api("IdempotentInstanceTerminated", ""), cloud.KindTokenSpent},
 		"a server's fault":            {api("InternalError", ""), cloud.KindUnknown},
 		"no answer":                   {context.DeadlineExceeded, cloud.KindUnknown},
