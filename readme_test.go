@@ -139,7 +139,7 @@ func (r *reader) askAWS(t *testing.T, command string) {
 	g := NewWithT(t)
 	config := awssdk.Config{
 		Region: "us-east-1", BaseEndpoint: awssdk.String(r.demo.variable("AWS_ENDPOINT_URL")),
-		Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
+		Credentials: credentials.NewStaticCredentialsProvider(r.demo.variable("AWS_ACCESS_KEY_ID"), "secret", ""),
 	}
 	var inAWS []string
 	var inKubernetes string

@@ -65,7 +65,7 @@ var _ = Describe("What the manager may do in AWS", func() {
 	It("is enough for spot hosts and tasks with roles of their own", func(ctx context.Context) {
 		w := newWorld()
 		w.region(ctx, near, oneSlot(1), func(r *v1alpha1.Region) {
-			r.Spec.InstanceProfile = managerrole.HostRole
+			r.Spec.InstanceProfile = managerrole.HostProfile
 			r.Spec.PurchaseOption = v1alpha1.PurchaseSpot
 			r.Spec.AssociatePublicIPAddress = awssdk.Bool(true)
 			r.Spec.BlockDevices = []v1alpha1.BlockDevice{{DeviceName: "/dev/xvda", SizeGiB: 100, VolumeType: "gp3"}}

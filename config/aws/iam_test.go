@@ -6,6 +6,9 @@ package aws_test
 import (
 	"encoding/json"
 	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -188,4 +191,19 @@ func TestNothingIsAllowedWithoutATag(t *testing.T) {
 			g.Expect(d.outcome(t, calls[name])).To(Equal([]string{action}))
 		})
 	}
+}
+
+// TestEveryStatementIsExplained finds each statement in the page about them.
+func TestEveryStatementIsExplained(t *testing.T) {
+	g := NewWithT(t)
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "iam.md"))
+	g.Expect(err).NotTo(HaveOccurred())
+	var explained, ids []string
+	for _, row := range regexp.MustCompile("(?m)^\\| `([A-Za-z]+)` \\|").FindAllStringSubmatch(string(page), -1) {
+		explained = append(explained, row[1])
+	}
+	for _, s := range readPolicy(g).Statement {
+		ids = append(ids, s.Sid)
+	}
+	g.Expect(explained).To(Equal(ids), "the table of docs/iam.md has them in order")
 }

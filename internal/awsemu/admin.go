@@ -20,6 +20,7 @@ const adminPrefix = "/_admin/"
 //
 //	GET, DELETE /_admin/requests   the request log; filters: service, operation,
 //	                               account, region, outcome, code, caller
+//	GET /_admin/denials            Denial; what the policy did not allow, if there is one
 //	GET, POST, DELETE /_admin/faults, DELETE /_admin/faults/{id}
 //	PUT  /_admin/limits            Limits
 //	GET, PUT /_admin/delays        Delays, each as "1.5s"; PUT changes those named
@@ -39,6 +40,7 @@ func (s *Server) adminMux() *http.ServeMux {
 	}
 	handle("GET /_admin/requests", s.adminRequests)
 	handle("DELETE /_admin/requests", done(s.ResetRequests))
+	handle("GET /_admin/denials", s.adminDenials)
 	handle("GET /_admin/faults", func(*http.Request) (any, error) { return s.Faults(), nil })
 	handle("POST /_admin/faults", s.adminAddFault)
 	handle("DELETE /_admin/faults", done(s.ClearFaults))
@@ -109,6 +111,13 @@ func (s *Server) adminRequests(r *http.Request) (any, error) {
 		Service: q.Get("service"), Operation: q.Get("operation"), Account: q.Get("account"), Region: q.Get("region"),
 		Outcome: q.Get("outcome"), Code: q.Get("code"), Caller: q.Get("caller"),
 	}), nil
+}
+
+func (s *Server) adminDenials(*http.Request) (any, error) {
+	if s.iam == nil {
+		return []Denial{}, nil
+	}
+	return append([]Denial{}, s.iam.Denials()...), nil
 }
 
 func (s *Server) adminAddFault(r *http.Request) (any, error) {

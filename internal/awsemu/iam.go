@@ -21,7 +21,9 @@ const RootAccessKey = "root"
 // of the role that is assumed would decide on, and those of RootAccessKey. Servers may
 // share one: it then knows what became of the calls to all of them.
 type IAM struct {
-	policy    *iam.Policy
+	policy *iam.Policy
+	// about is what the policy says of each action.
+	about     map[string]*iam.Policy
 	principal IAMPrincipal
 
 	mu      sync.Mutex
@@ -69,7 +71,11 @@ func NewIAM(policy []byte, principal IAMPrincipal) (*IAM, error) {
 			return nil, fmt.Errorf("statement %s of the policy: %w", s.ID, err)
 		}
 	}
-	return &IAM{policy: parsed, principal: principal, used: map[grant]bool{}}, nil
+	about := map[string]*iam.Policy{}
+	for action := range actions {
+		about[action] = parsed.About(action)
+	}
+	return &IAM{policy: parsed, about: about, principal: principal, used: map[grant]bool{}}, nil
 }
 
 // checkStatement refuses an action that nothing checks, and a condition key that isn't
@@ -153,7 +159,7 @@ func (s *Server) authorize(c *call) error {
 
 // allow decides on one access and keeps what came of it.
 func (i *IAM) allow(c *call, need access) error {
-	keys, known := actions[need.action]
+	keys, about := actions[need.action], i.about[need.action]
 	context := iam.Context{"aws:RequestedRegion": {c.region.name}}
 	for key, value := range i.principal.Tags {
 		context["aws:PrincipalTag/"+key] = []string{value}
@@ -165,8 +171,8 @@ func (i *IAM) allow(c *call, need access) error {
 		context[key] = values
 	}
 	decision := iam.Decision{}
-	if known {
-		decision = i.policy.Evaluate(iam.Request{Action: need.action, Resource: need.resource, Context: context})
+	if about != nil {
+		decision = about.Evaluate(iam.Request{Action: need.action, Resource: need.resource, Context: context})
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -179,9 +185,9 @@ func (i *IAM) allow(c *call, need access) error {
 		}
 		return c.denied(need, decision)
 	}
-	for _, s := range i.policy.Statements {
-		for _, pattern := range s.Actions {
-			if s.ID == decision.Statement && iam.MatchAction(pattern, need.action) {
+	for _, s := range about.Statements {
+		if s.ID == decision.Statement {
+			for _, pattern := range s.Actions {
 				i.used[grant{s.ID, pattern}] = true
 			}
 		}

@@ -18,9 +18,14 @@ import (
 
 	awssdk "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+
+	configaws "github.com/mandelbox/mandelbox-operator/config/aws"
+	"github.com/mandelbox/mandelbox-operator/internal/awsemu"
+	"github.com/mandelbox/mandelbox-operator/internal/cloud"
 )
 
-// credential is the access key and the secret; the local AWS takes any.
+// credential is the access key and the secret of the manager, who may do what its
+// policy says.
 const credential = "bench"
 
 // localAWS is a process that serves a local AWS.
@@ -30,13 +35,15 @@ type localAWS struct {
 }
 
 // startAWS starts a local AWS in which things take little time, but for the delays
-// that are given by name.
-func startAWS(ctx context.Context, program string, log io.Writer, delays map[string]string) (_ *localAWS, err error) {
+// that are given by name. policy is the file of what the manager of a cluster may do.
+func startAWS(ctx context.Context, program string, log io.Writer, delays map[string]string, policy, clusterID string) (_ *localAWS, err error) {
 	read, write, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("making a pipe for the local AWS: %w", err)
 	}
-	p, err := startProcess("the local AWS", program, nil, write, "aws", "--listen=127.0.0.1:0", "--fast")
+	p, err := startProcess("the local AWS", program, nil, write, "aws", "--listen=127.0.0.1:0", "--fast",
+		"--iam-policy="+policy, "--iam-principal-tag="+cloud.TagCluster+"="+clusterID,
+		"--network-tag="+configaws.NetworkTag+"="+configaws.NetworkValue)
 	err = errors.Join(err, write.Close())
 	if err != nil {
 		return nil, errors.Join(err, read.Close())
@@ -70,11 +77,11 @@ func (a *localAWS) env() []string {
 	}
 }
 
-// config has an AWS client of this process use the local AWS.
+// config has an AWS client of this process use the local AWS, as the account's owner.
 func (a *localAWS) config(region string) awssdk.Config {
 	return awssdk.Config{
 		Region: region, BaseEndpoint: awssdk.String(a.endpoint),
-		Credentials: credentials.NewStaticCredentialsProvider(credential, credential, ""),
+		Credentials: credentials.NewStaticCredentialsProvider(awsemu.RootAccessKey, credential, ""),
 	}
 }
 
@@ -90,6 +97,16 @@ type awsRequest struct {
 	Operation string    `json:"operation"`
 	Region    string    `json:"region"`
 	Outcome   string    `json:"outcome"`
+}
+
+// denied is an error that names what the policy did not allow the manager.
+func (a *localAWS) denied(ctx context.Context) error {
+	var denials []awsemu.Denial
+	err := a.admin(ctx, http.MethodGet, "denials", nil, &denials)
+	for _, denial := range denials {
+		err = errors.Join(err, fmt.Errorf("the policy of the manager's role does not allow %s", denial))
+	}
+	return err
 }
 
 // requests returns what was asked of the local AWS since forget.

@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
+	configaws "github.com/mandelbox/mandelbox-operator/config/aws"
 	"github.com/mandelbox/mandelbox-operator/config/crd"
 	"github.com/mandelbox/mandelbox-operator/controllers"
 	"github.com/mandelbox/mandelbox-operator/internal/controlplane"
@@ -84,10 +85,16 @@ func newWorld(ctx context.Context, r *run, o worldOptions) (_ *world, err error)
 	if err := w.startPlane(ctx); err != nil {
 		return nil, err
 	}
-	if w.aws, err = startAWS(ctx, w.Program, w.log, w.delays); err != nil {
+	policy := filepath.Join(w.plane.Dir(), "iam-policy.json")
+	if err := os.WriteFile(policy, configaws.Policy, 0o600); err != nil {
+		return nil, fmt.Errorf("writing the manager's policy: %w", err)
+	}
+	if w.aws, err = startAWS(ctx, w.Program, w.log, w.delays, policy, string(w.plane.ClusterUID())); err != nil {
 		return nil, err
 	}
-	w.stops = append(w.stops, func() error { return w.aws.end(syscall.SIGTERM) })
+	w.stops = append(w.stops, func() error {
+		return errors.Join(w.aws.denied(context.WithoutCancel(ctx)), w.aws.end(syscall.SIGTERM))
+	})
 	for _, name := range append([]string{webhook.DefaultNamespace}, tenants...) {
 		if err := w.people.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}); err != nil {
 			return nil, fmt.Errorf("creating namespace %s: %w", name, err)

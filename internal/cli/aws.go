@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -27,6 +28,9 @@ type awsOptions struct {
 	limits      bool
 	images      []string
 	logRequests bool
+	iamPolicy   string
+	iamTags     map[string]string
+	networkTags map[string]string
 }
 
 // newAWSCommand makes the subcommand that serves the local AWS.
@@ -38,6 +42,8 @@ func newAWSCommand() *cobra.Command {
 		Long: `Serve a local AWS: EC2, ECS and STS on one endpoint for all regions and accounts.
 The AWS SDK, boto3 and the AWS CLI work against it once AWS_ENDPOINT_URL names it.
 An access key of twelve digits names an account; any other leads to ` + awsemu.DefaultAccount + `.
+With --iam-policy, every call is evaluated against that policy, but those of the
+access key "` + awsemu.RootAccessKey + `"; what it denied is at /_admin/denials.
 Nothing outlives the process.`,
 		Example: `  mandelbox-operator aws --listen 127.0.0.1:4566 --image eu-central-1=ami-0123456789abcdef0
   AWS_ENDPOINT_URL=http://127.0.0.1:4566 aws ec2 describe-instances --region eu-central-1`,
@@ -53,13 +59,18 @@ Nothing outlives the process.`,
 	flags.BoolVar(&o.limits, "limits", false, "throttle requests by the published token buckets")
 	flags.StringArrayVar(&o.images, "image", nil,
 		"an image that exists, as region=ami-… or, in every region, ami-…; may be repeated")
+	flags.StringVar(&o.iamPolicy, "iam-policy", "", "file of an IAM policy that calls are held to; by default all are allowed")
+	flags.StringToStringVar(&o.iamTags, "iam-principal-tag", nil,
+		"a tag of the role that has the policy, as key=value; may be repeated")
+	flags.StringToStringVar(&o.networkTags, "network-tag", nil,
+		"a tag of the subnets and security groups that there are, as key=value; may be repeated")
 	flags.BoolVar(&o.logRequests, "log-requests", false, "write a line for each request")
 	return cmd
 }
 
 // serverOptions turns flags into the server's options.
 func (o awsOptions) serverOptions(log io.Writer) (awsemu.Options, error) {
-	opts := awsemu.Options{Seed: o.seed, Limits: awsemu.Limits{Enabled: o.limits}}
+	opts := awsemu.Options{Seed: o.seed, Limits: awsemu.Limits{Enabled: o.limits}, NetworkTags: o.networkTags}
 	if o.fast {
 		delays := awsemu.FastDelays()
 		opts.Delays = &delays
@@ -73,6 +84,15 @@ func (o awsOptions) serverOptions(log io.Writer) (awsemu.Options, error) {
 			return opts, fmt.Errorf("--image %q: want region=ami-… or ami-…", image)
 		}
 		opts.Images = append(opts.Images, awsemu.Image{Region: region, ID: id})
+	}
+	if o.iamPolicy != "" {
+		content, err := os.ReadFile(o.iamPolicy)
+		if err != nil {
+			return opts, fmt.Errorf("--iam-policy: %w", err)
+		}
+		if opts.IAM, err = awsemu.NewIAM(content, awsemu.IAMPrincipal{Tags: o.iamTags}); err != nil {
+			return opts, fmt.Errorf("--iam-policy %s: %w", o.iamPolicy, err)
+		}
 	}
 	if o.logRequests {
 		write := func(_, line string) {

@@ -20,6 +20,7 @@ import (
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
 	"github.com/mandelbox/mandelbox-operator/internal/awsemu"
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
+	"github.com/mandelbox/mandelbox-operator/internal/managerrole"
 )
 
 // What the story is about.
@@ -222,7 +223,7 @@ func (t *trial) createChannel(ctx context.Context) error {
 func (t *trial) createRegion(ctx context.Context) error {
 	network := ec2.NewFromConfig(awssdk.Config{
 		Region: regionName, BaseEndpoint: awssdk.String(t.lane.awsEndpoint),
-		Credentials: credentials.NewStaticCredentialsProvider(credential, credential, ""),
+		Credentials: credentials.NewStaticCredentialsProvider(awsemu.RootAccessKey, credential, ""),
 	})
 	subnets, err := network.DescribeSubnets(ctx, &ec2.DescribeSubnetsInput{})
 	if err != nil {
@@ -258,7 +259,7 @@ func (t *trial) createRegion(ctx context.Context) error {
 }
 
 // newAWS is a local AWS as short-lived as leaves every state to be seen.
-func newAWS(change func(*awsemu.Delays)) *awsemu.Server {
+func newAWS(role *awsemu.IAM, change func(*awsemu.Delays)) *awsemu.Server {
 	delays := &awsemu.Delays{
 		InstancePending: 30 * time.Millisecond, AgentBoot: 50 * time.Millisecond,
 		InstanceShuttingDown: 30 * time.Millisecond, InstanceStopping: 30 * time.Millisecond,
@@ -269,5 +270,8 @@ func newAWS(change func(*awsemu.Delays)) *awsemu.Server {
 	if change != nil {
 		change(delays)
 	}
-	return awsemu.New(awsemu.Options{Seed: 1, Images: []awsemu.Image{{ID: imageOf(0)}, {ID: imageOf(1)}}, Delays: delays})
+	return awsemu.New(awsemu.Options{
+		Seed: 1, Images: []awsemu.Image{{ID: imageOf(0)}, {ID: imageOf(1)}}, Delays: delays,
+		IAM: role, NetworkTags: managerrole.NetworkTags(),
+	})
 }

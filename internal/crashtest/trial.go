@@ -18,6 +18,7 @@ import (
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
 	"github.com/mandelbox/mandelbox-operator/internal/awsemu"
 	"github.com/mandelbox/mandelbox-operator/internal/checker"
+	"github.com/mandelbox/mandelbox-operator/internal/managerrole"
 )
 
 const (
@@ -43,6 +44,7 @@ type trial struct {
 	plan    Plan
 	command []string
 	aws     *awsemu.Server
+	role    *awsemu.IAM
 	checker *checker.Checker
 	seen    *observer
 	namer   *namer
@@ -97,9 +99,13 @@ func (l *lane) play(ctx context.Context, plan Plan, command []string, expected s
 	if planted == nil {
 		planted = &plant{}
 	}
+	role, err := managerrole.Of(string(l.plane.ClusterUID()))
+	if err != nil {
+		return Result{}, err
+	}
 	t := &trial{
-		lane: l, plan: plan, command: append(slices.Clone(command), managerFlags...), namer: newNamer(),
-		strikes: strikes{left: slices.Clone(plan)}, began: time.Now(), aws: newAWS(planted.delays),
+		role: role, lane: l, plan: plan, command: append(slices.Clone(command), managerFlags...), namer: newNamer(),
+		strikes: strikes{left: slices.Clone(plan)}, began: time.Now(), aws: newAWS(role, planted.delays),
 		checker: checker.New(checker.Options{
 			ClusterID: string(l.plane.ClusterUID()), Overlap: time.Second, OwnerGrace: 4 * time.Second,
 		}),
@@ -131,6 +137,9 @@ func (t *trial) conclude(result *Result) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.broken = append(append(t.broken, t.seen.forNobody()...), t.seen.doubles()...)
+	for _, denial := range t.role.Denials() {
+		t.broken = append(t.broken, "the policy of the manager's role does not allow "+denial.String())
+	}
 	for _, v := range t.violations() {
 		t.broken = append(t.broken, v.String())
 	}

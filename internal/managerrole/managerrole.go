@@ -15,16 +15,18 @@ import (
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
 )
 
-// Names of the roles that a manager under test gives away. An instance profile that
-// holds the role of hosts has its name.
-const (
-	HostRole = "hosts"
-	TaskRole = "tasks"
-)
+// HostProfile is an instance profile that exists wherever a manager is held to its
+// policy, with a role that it may give to hosts.
+const HostProfile = "hosts"
 
 // Of returns the role of the manager of a cluster, under config/aws/iam-policy.json.
-func Of(clusterID string) (*awsemu.IAM, error) {
-	role, err := awsemu.NewIAM(aws.Policy, Principal(clusterID))
+// Of the profiles it may give each to hosts, too.
+func Of(clusterID string, profiles ...string) (*awsemu.IAM, error) {
+	principal := Principal(clusterID)
+	for _, profile := range profiles {
+		principal.InstanceProfiles[profile] = aws.HostRolePath[1:] + profile
+	}
+	role, err := awsemu.NewIAM(aws.Policy, principal)
 	if err != nil {
 		return nil, fmt.Errorf("reading the policy of the manager's role: %w", err)
 	}
@@ -36,7 +38,7 @@ func Of(clusterID string) (*awsemu.IAM, error) {
 func Principal(clusterID string) awsemu.IAMPrincipal {
 	return awsemu.IAMPrincipal{
 		Tags:             map[string]string{cloud.TagCluster: clusterID},
-		InstanceProfiles: map[string]string{HostRole: aws.HostRolePath[1:] + HostRole},
+		InstanceProfiles: map[string]string{HostProfile: aws.HostRolePath[1:] + HostProfile},
 	}
 }
 

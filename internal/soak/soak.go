@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/mandelbox/mandelbox-operator/internal/checker"
+	"github.com/mandelbox/mandelbox-operator/internal/managerrole"
 )
 
 // Options say what a soak is. Out is required.
@@ -136,7 +137,7 @@ func (r *run) run(ctx context.Context, events []Event) (err error) {
 		err = r.end(context.WithoutCancel(ctx), ctx.Err() != nil)
 	}
 	r.checker.Settle(time.Now())
-	return errors.Join(err, r.feed.stop())
+	return errors.Join(err, r.feed.stop(), managerrole.Verify(r.world.role))
 }
 
 // setUp makes the checker and the fleet, and starts the manager.

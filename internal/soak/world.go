@@ -26,12 +26,14 @@ import (
 	"github.com/mandelbox/mandelbox-operator/controllers"
 	"github.com/mandelbox/mandelbox-operator/internal/awsemu"
 	"github.com/mandelbox/mandelbox-operator/internal/controlplane"
+	"github.com/mandelbox/mandelbox-operator/internal/managerrole"
 )
 
 const (
 	// ecsCluster is the ECS cluster of every region, the API's default.
 	ecsCluster = "mandelbox"
-	// credential is the access key and the secret; the local AWS takes any.
+	// credential is the access key and the secret of the managers, who may do what
+	// their policy says; what the soak itself does, it does as the account's owner.
 	credential = "soak"
 	// orphanGrace is the manager's; its interval is 30s.
 	orphanGrace = 15 * time.Second
@@ -42,6 +44,7 @@ const (
 type world struct {
 	plane    *controlplane.ControlPlane
 	aws      *awsemu.Server
+	role     *awsemu.IAM
 	endpoint string
 	api      client.WithWatch
 	manager  *manager
@@ -124,7 +127,11 @@ func (w *world) startPlane(ctx context.Context) error {
 }
 
 func (w *world) startAWS(ctx context.Context, seed uint64, images []string) error {
-	options := awsemu.Options{Seed: int64(seed), Delays: delays()}
+	var err error
+	if w.role, err = managerrole.Of(string(w.plane.ClusterUID())); err != nil {
+		return err
+	}
+	options := awsemu.Options{Seed: int64(seed), Delays: delays(), IAM: w.role, NetworkTags: managerrole.NetworkTags()}
 	for _, image := range images {
 		options.Images = append(options.Images, awsemu.Image{ID: image})
 	}
@@ -178,7 +185,7 @@ func (w *world) ecs(region string) *ecs.Client {
 func (w *world) awsConfig(region string) awssdk.Config {
 	return awssdk.Config{
 		Region: region, BaseEndpoint: awssdk.String(w.endpoint),
-		Credentials: credentials.NewStaticCredentialsProvider(credential, credential, ""),
+		Credentials: credentials.NewStaticCredentialsProvider(awsemu.RootAccessKey, credential, ""),
 	}
 }
 

@@ -78,6 +78,18 @@ func (p *Policy) Evaluate(r Request) Decision {
 	return decision
 }
 
+// About is the policy as far as it says anything of an action.
+func (p *Policy) About(action string) *Policy {
+	about := &Policy{}
+	for _, s := range p.Statements {
+		s.Actions = slices.DeleteFunc(slices.Clone(s.Actions), func(pattern string) bool { return !MatchAction(pattern, action) })
+		if len(s.Actions) > 0 {
+			about.Statements = append(about.Statements, s)
+		}
+	}
+	return about
+}
+
 func (s *Statement) applies(r Request) bool {
 	return slices.ContainsFunc(s.Actions, func(pattern string) bool { return MatchAction(pattern, r.Action) }) &&
 		slices.ContainsFunc(s.Resources, func(pattern string) bool { return matchResource(pattern, r) }) &&

@@ -21,19 +21,24 @@ import (
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
 	"github.com/mandelbox/mandelbox-operator/internal/awsemu"
+	"github.com/mandelbox/mandelbox-operator/internal/managerrole"
 )
 
 const (
 	// preferredAddress is where the local AWS is, if nobody else is there.
 	preferredAddress = "127.0.0.1:4566"
 	anyAddress       = "127.0.0.1:0"
-	// credential is the access key and the secret; the local AWS takes any.
-	credential = "test"
+	// credential is the access key and the secret of whoever watches, who may do
+	// everything; the manager may do what its policy says.
+	credential        = awsemu.RootAccessKey
+	managerCredential = "manager"
 )
 
 // localAWS is a local AWS that is being served.
 type localAWS struct {
 	url string
+	// role is the manager's.
+	role *awsemu.IAM
 }
 
 // startAWS serves a local AWS that has what the samples take for granted.
@@ -42,11 +47,21 @@ func (d *demo) startAWS(ctx context.Context) error {
 	if d.samples, err = readSamples(); err != nil {
 		return err
 	}
+	var profiles []string
+	for _, region := range d.samples.regions {
+		if profile := region.Spec.InstanceProfile; profile != "" {
+			profiles = append(profiles, profile)
+		}
+	}
+	role, err := managerrole.Of(string(d.plane.ClusterUID()), profiles...)
+	if err != nil {
+		return err
+	}
 	listener, err := listenAWS(ctx, d.AWSListen)
 	if err != nil {
 		return err
 	}
-	emulator := awsemu.New(awsemu.Options{Seed: time.Now().UnixNano(), Delays: d.Delays, Images: d.samples.images()})
+	emulator := awsemu.New(awsemu.Options{Seed: time.Now().UnixNano(), Delays: d.Delays, Images: d.samples.images(), IAM: role})
 	server := &http.Server{Handler: emulator, ReadHeaderTimeout: 10 * time.Second}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()
@@ -58,7 +73,7 @@ func (d *demo) startAWS(ctx context.Context) error {
 		}
 		return err
 	}})
-	d.aws = &localAWS{url: "http://" + listener.Addr().String()}
+	d.aws = &localAWS{url: "http://" + listener.Addr().String(), role: role}
 	for _, region := range d.samples.regions {
 		if err := d.aws.tagNetwork(ctx, region); err != nil {
 			return fmt.Errorf("tagging the network of %s: %w", region.Name, err)
@@ -99,10 +114,12 @@ func (s *samples) images() []awsemu.Image {
 
 // config is how the AWS SDK reaches the local AWS; the environment of the user,
 // who may have a real account, plays no part in it.
-func (a *localAWS) config() awssdk.Config {
+func (a *localAWS) config() awssdk.Config { return a.configOf(credential) }
+
+func (a *localAWS) configOf(accessKey string) awssdk.Config {
 	return awssdk.Config{
 		BaseEndpoint: awssdk.String(a.url),
-		Credentials:  credentials.NewStaticCredentialsProvider(credential, credential, ""),
+		Credentials:  credentials.NewStaticCredentialsProvider(accessKey, accessKey, ""),
 	}
 }
 

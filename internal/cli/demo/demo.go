@@ -21,6 +21,7 @@ import (
 
 	"github.com/mandelbox/mandelbox-operator/internal/awsemu"
 	"github.com/mandelbox/mandelbox-operator/internal/controlplane"
+	"github.com/mandelbox/mandelbox-operator/internal/managerrole"
 )
 
 // drawInterval is the time between two looks at whether the screen must change.
@@ -162,7 +163,7 @@ func (d *demo) play(ctx context.Context) error {
 		}
 	}
 	if d.Once {
-		return nil
+		return managerrole.Verify(d.aws.role)
 	}
 	return d.stay(ctx)
 }

@@ -96,7 +96,7 @@ func (d *demo) startManager(ctx context.Context) error {
 			return fmt.Errorf("creating %T %s: %w", object, object.GetName(), err)
 		}
 	}
-	provider, err := cloudaws.New(ctx, cloudaws.Options{Config: d.aws.config(), UserAgent: "mandelbox-demo"})
+	provider, err := cloudaws.New(ctx, cloudaws.Options{Config: d.aws.configOf(managerCredential), UserAgent: "mandelbox-demo"})
 	if err != nil {
 		return fmt.Errorf("preparing for the local AWS: %w", err)
 	}
