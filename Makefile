@@ -87,7 +87,7 @@ run: ## Run the manager against the cluster of the current kubeconfig; flags go 
 HEADER := hack/boilerplate.go.txt
 
 .PHONY: generate
-generate: ## Generate deepcopy, apply configurations, CRDs, RBAC and webhook manifests, charts and argocd-cm.
+generate: ## Generate deepcopy, apply configurations, CRDs, RBAC and webhook manifests, charts, argocd-cm and docs/reference.
 	$(CONTROLLER_GEN) object:headerFile=$(HEADER) paths=./api/...
 	$(CONTROLLER_GEN) applyconfiguration:headerFile=$(HEADER) paths=./api/...
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
@@ -95,6 +95,7 @@ generate: ## Generate deepcopy, apply configurations, CRDs, RBAC and webhook man
 	$(CONTROLLER_GEN) webhook paths=./internal/... output:webhook:dir=config/webhook
 	cd hack/charts && $(GO) run . ../../config
 	$(GO) run ./hack/argocd-cm config/gitops/argocd >config/gitops/argocd/argocd-cm.yaml
+	$(GO) run ./hack/reference docs/reference
 
 .PHONY: record
 record: controlplane ## Record anew how each kind looks in each state, for the tests of what GitOps tools read.

@@ -13,6 +13,7 @@ import (
 
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"go.uber.org/zap/zapcore"
 	ctrl "sigs.k8s.io/controller-runtime"
 	clientconfig "sigs.k8s.io/controller-runtime/pkg/client/config"
@@ -51,6 +52,9 @@ type managerOptions struct {
 	verbosity          int8
 	profileAddress     string
 }
+
+// ManagerFlags are the flags of the manager with their defaults, for their reference.
+func ManagerFlags() *pflag.FlagSet { return newManagerCommand().Flags() }
 
 // lastTraces is how long a manager that stops tries to send its last traces.
 const lastTraces = 5 * time.Second
