@@ -4,77 +4,101 @@
 package main
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
-
-	. "github.com/onsi/gomega"
 )
 
-// pages are those in docs/ whose commands are run, in this order.
-var pages = []string{"capacity.md", "releases.md", "hosts.md"}
+// readFirst are the pages whose commands are run first, in this order, since they
+// go on from one another; the others follow by name.
+var readFirst = []string{"docs/capacity.md", "docs/releases.md", "docs/hosts.md"}
 
-// followPages runs the pages' commands, each block in a shell of its own, after the
-// README's.
-func (r *reader) followPages(t *testing.T) {
+// pages are all pages but the README, in the order in which their commands are run.
+func pages(t *testing.T) []string {
 	t.Helper()
-	r.settle(t)
-	for _, page := range pages {
-		blocks := shellBlocks.FindAllSubmatch(read(t, filepath.Join("docs", page)), -1)
-		if len(blocks) == 0 {
-			t.Errorf("docs/%s has no commands", page)
+	all := slices.Clone(readFirst)
+	err := filepath.WalkDir("docs", func(path string, _ fs.DirEntry, err error) error {
+		if path = filepath.ToSlash(path); strings.HasSuffix(path, ".md") && !slices.Contains(readFirst, path) {
+			all = append(all, path)
 		}
-		for _, block := range blocks {
-			first, _, _ := strings.Cut(string(block[1]), "\n")
-			t.Run(page+"/"+first, func(t *testing.T) { r.run(t, string(block[1])) })
-		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
-}
-
-// settle waits until no host comes or goes that was asked to by the commands before.
-func (r *reader) settle(t *testing.T) {
-	t.Helper()
-	r.run(t, "kubectl wait ami/stable --for=condition=RolledOut --timeout=2m")
-	NewWithT(t).Eventually(func() string {
-		return r.run(t, "kubectl get mbi -o jsonpath='{.items[*].status.phase}'")
-	}).WithTimeout(patience).ShouldNot(MatchRegexp("PreConnection|Terminating"))
+	return append(all, "CONTRIBUTING.md", "SECURITY.md")
 }
 
 func read(t *testing.T, path string) []byte {
 	t.Helper()
-	content, err := os.ReadFile(path)
+	content, err := os.ReadFile(filepath.FromSlash(path))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return content
 }
 
-// link finds the links in Markdown.
-var link = regexp.MustCompile(`\]\(([^)#]+)\)`)
+var (
+	// link finds the links in Markdown, with the part of a page that they point to.
+	link = regexp.MustCompile(`\]\(([^)#\s]*)(?:#([^)\s]+))?\)`)
+	// folder finds the folders in the README's table of them.
+	folder = regexp.MustCompile("`([a-z0-9/]+/)`")
+	// code finds what is set as code in a line, where a bracket is no link's.
+	code = regexp.MustCompile("`[^`\n]*`")
+	// heading finds the headings, and fence the blocks that have none.
+	heading = regexp.MustCompile(`(?m)^#+ +(.+)$`)
+	fence   = regexp.MustCompile("(?ms)^```.*?^```")
+)
 
-// TestLinks sees that what the README and the pages in docs/ point to in this
-// repository is there, and that the README's table of folders is right.
+// TestLinks sees that what the pages point to in this repository is there, down to the
+// heading, that the README's table of folders is right, and that every page can be
+// reached from the README.
 func TestLinks(t *testing.T) {
-	inDocs, err := filepath.Glob(filepath.Join("docs", "*.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, page := range append(inDocs, "README.md") {
-		content := read(t, page)
-		targets := link.FindAllSubmatch(content, -1)
-		if page == "README.md" {
-			targets = append(targets, regexp.MustCompile("`([a-z0-9/]+/)`").FindAllSubmatch(content, -1)...)
-		}
-		for _, match := range targets {
-			target := string(match[1])
-			if strings.Contains(target, "://") {
+	reached := map[string]bool{}
+	for _, page := range append(pages(t), "README.md") {
+		content := code.ReplaceAll(fence.ReplaceAll(read(t, page), nil), []byte("code"))
+		for _, match := range link.FindAllSubmatch(content, -1) {
+			target, part := string(match[1]), string(match[2])
+			if strings.Contains(target, "://") || strings.HasPrefix(target, "mailto:") {
 				continue
 			}
-			if _, err := os.Stat(filepath.Join(filepath.Dir(page), filepath.FromSlash(target))); err != nil {
+			path := page
+			if target != "" {
+				path = filepath.ToSlash(filepath.Join(filepath.Dir(page), target))
+			}
+			reached[path] = reached[path] || path != page
+			if _, err := os.Stat(filepath.FromSlash(path)); err != nil {
 				t.Errorf("%s points to %s: %v", page, target, err)
+			} else if part != "" && !slices.Contains(anchors(read(t, path)), part) {
+				t.Errorf("%s points to %s#%s, and there is no such heading", page, path, part)
 			}
 		}
 	}
+	for _, match := range folder.FindAllSubmatch(read(t, "README.md"), -1) {
+		if _, err := os.Stat(filepath.FromSlash(string(match[1]))); err != nil {
+			t.Errorf("the README names the folder %s: %v", match[1], err)
+		}
+	}
+	for _, page := range pages(t) {
+		runbooks := strings.HasPrefix(page, "docs/runbooks/") && reached["docs/runbooks"]
+		if !reached[page] && !runbooks {
+			t.Errorf("no page leads to %s", page)
+		}
+	}
+}
+
+// anchors are the names by which a page's headings are pointed to on GitHub.
+func anchors(content []byte) []string {
+	var all []string
+	drop := regexp.MustCompile(`[^\p{L}\p{N}\- _]`)
+	for _, match := range heading.FindAllSubmatch(fence.ReplaceAll(content, nil), -1) {
+		text := link.ReplaceAllString(string(match[1]), "]")
+		text = drop.ReplaceAllString(strings.ToLower(text), "")
+		all = append(all, strings.ReplaceAll(strings.TrimSpace(text), " ", "-"))
+	}
+	return all
 }

@@ -10,7 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -36,15 +36,14 @@ var testedElsewhere = map[string]string{
 	"go run . aws --listen 127.0.0.1:4566": "internal/cli/aws_test.go",
 }
 
-// shellBlocks finds the commands in Markdown.
-var shellBlocks = regexp.MustCompile("(?ms)^```sh\n(.*?)^```")
-
 // commands are the lines of the README's shell blocks, in their order.
 func commands(t *testing.T) []string {
 	t.Helper()
 	var lines []string
-	for _, block := range shellBlocks.FindAllSubmatch(read(t, "README.md"), -1) {
-		lines = append(lines, strings.Split(strings.TrimSpace(string(block[1])), "\n")...)
+	for _, b := range blocks(t, "README.md") {
+		if b.language == "sh" {
+			lines = append(lines, b.lines()...)
+		}
 	}
 	if len(lines) == 0 {
 		t.Fatal("the README has no commands")
@@ -52,11 +51,13 @@ func commands(t *testing.T) []string {
 	return lines
 }
 
-// TestReadme runs the commands of the README, and then those of pages in docs/, as
-// their reader would, with the demo in another terminal. Of make's targets, which CI and config/config_test.go run, it
-// sees that they exist.
+// TestReadme has the manifests of all pages tried, and runs the commands of the README
+// and then those of the other pages, as their reader would, with the demo in another
+// terminal. Of make's targets, which CI and config/config_test.go run, it sees that they
+// exist.
 func TestReadme(t *testing.T) {
 	reader := &reader{demo: startDemo(t)}
+	reader.tryManifests(t)
 	seen := map[string]bool{}
 	for _, command := range commands(t) {
 		seen[command] = true
@@ -114,14 +115,16 @@ func (r *reader) run(t *testing.T, command string) string {
 	return string(output)
 }
 
-// planMake has make say what it would do. What is given to the manager must be
-// flags that it has.
+// planMake has make say what it would do. What is given to a subcommand must be flags
+// that it has.
 func (r *reader) planMake(t *testing.T, command string) {
 	t.Helper()
 	r.run(t, strings.Replace(command, "make ", "make --dry-run ", 1))
-	if !strings.HasPrefix(command, "make run ") && !strings.HasPrefix(command, "make demo ") {
+	target, _, hasArgs := strings.Cut(strings.TrimPrefix(command, "make "), " ")
+	if !hasArgs || !slices.Contains([]string{"run", "demo", "soak", "crashtest"}, target) {
 		return
 	}
+	command, _, _ = strings.Cut(command, " #")
 	args := strings.Fields(r.run(t, "set -- "+strings.TrimPrefix(command, "make ")+"; for a in \"$@\"; do echo \"${a#ARGS=}\"; done"))
 	if args[0] == "run" {
 		args[0] = "manager"

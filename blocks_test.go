@@ -1,0 +1,141 @@
+// Copyright The Mandelbox Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	. "github.com/onsi/gomega"
+)
+
+// block is a fenced block of a page. A comment in front of it may say how it is checked
+// if it can't be run, or applied, as it stands:
+//
+//	<!-- needs: aws -->       commands for the AWS CLI with a real account
+//	<!-- needs: registry -->  commands that build, push or install images
+//	<!-- needs: kubelet -->   commands that need a manager running in the cluster
+//	<!-- part of: KIND NAME -->  YAML that is merged into that object of config/samples
+//	<!-- for: Argo CD -->     YAML of a kind of Argo CD's
+//
+// What each of them means is in needs_test.go.
+type block struct {
+	page           string
+	line           int
+	language, mark string
+	text           string
+}
+
+func (b block) String() string { return fmt.Sprintf("%s:%d", b.page, b.line) }
+
+var (
+	mark = regexp.MustCompile(`^<!-- ((?:needs|part of|for): .+) -->$`)
+	// command is what looks like one, in a block that doesn't say so.
+	command = regexp.MustCompile(`(?m)^(\$ |(kubectl|aws|helm|make|docker|go|curl) \S)`)
+)
+
+// blocks are the fenced blocks of a page, in their order.
+func blocks(t *testing.T, page string) []block {
+	t.Helper()
+	var all []block
+	var open *block
+	marked := ""
+	for i, line := range strings.Split(string(read(t, page)), "\n") {
+		fenced, isFence := strings.CutPrefix(line, "```")
+		switch {
+		case open != nil && isFence:
+			all = append(all, *open)
+			open = nil
+		case open != nil:
+			open.text += line + "\n"
+		case isFence:
+			open = &block{page: page, line: i + 1, language: strings.TrimSpace(fenced), mark: marked}
+			marked = ""
+		case mark.MatchString(line):
+			marked = mark.FindStringSubmatch(line)[1]
+		case line != "" && marked != "":
+			t.Errorf("%s:%d: the comment %q is not in front of a block", page, i+1, marked)
+			marked = ""
+		}
+	}
+	if open != nil {
+		t.Errorf("%v: the block doesn't end", open)
+	}
+	return all
+}
+
+// TestBlocks sees that every block of every page is of a language and with a mark that
+// somebody checks, so that no command and no manifest goes by unseen.
+func TestBlocks(t *testing.T) {
+	kinds := map[string][]string{
+		"sh":      {"", "needs: aws", "needs: registry", "needs: kubelet"},
+		"yaml":    {"", "part of: region us-east-1", "part of: ami stable", "for: Argo CD"},
+		"":        {""}, // What is printed, and drawings.
+		"mermaid": {""},
+	}
+	for _, page := range append(pages(t), "README.md") {
+		for _, b := range blocks(t, page) {
+			if marks, known := kinds[b.language]; !known || !slices.Contains(marks, b.mark) {
+				t.Errorf("%v: nobody checks a block of %q marked %q", b, b.language, b.mark)
+			}
+			if b.language == "" && command.MatchString(b.text) {
+				t.Errorf("%v: it has a command, and doesn't say that it is one", b)
+			}
+		}
+	}
+}
+
+// lines are the commands of a block, without its comments; those that go on in the
+// next line are one.
+func (b block) lines() []string {
+	var all []string
+	for _, line := range strings.Split(strings.ReplaceAll(b.text, "\\\n", " "), "\n") {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+			all = append(all, line)
+		}
+	}
+	return all
+}
+
+// followPages runs the pages' commands, each block in a shell of its own, after the
+// README's, and checks the marked ones as far as that is possible here.
+func (r *reader) followPages(t *testing.T) {
+	t.Helper()
+	r.settle(t)
+	for _, page := range pages(t) {
+		for _, b := range blocks(t, page) {
+			if b.language != "sh" {
+				continue
+			}
+			t.Run(fmt.Sprintf("%v/%s", b, b.lines()[0]), func(t *testing.T) { r.followBlock(t, b) })
+		}
+	}
+}
+
+func (r *reader) followBlock(t *testing.T, b block) {
+	t.Helper()
+	if b.mark != "" {
+		r.checkNeedy(t, b)
+		return
+	}
+	if strings.HasPrefix(b.text, "make ") {
+		for _, line := range b.lines() {
+			r.planMake(t, line)
+		}
+		return
+	}
+	r.run(t, b.text)
+}
+
+// settle waits until no host comes or goes that was asked to by the commands before.
+func (r *reader) settle(t *testing.T) {
+	t.Helper()
+	r.run(t, "kubectl wait ami/stable --for=condition=RolledOut --timeout=2m")
+	NewWithT(t).Eventually(func() string {
+		return r.run(t, "kubectl get mbi -o jsonpath='{.items[*].status.phase}'")
+	}).WithTimeout(patience).ShouldNot(MatchRegexp("PreConnection|Terminating"))
+}
