@@ -8,6 +8,8 @@ IMG ?= mandelbox-operator:$(VERSION)
 JOBS ?= 2
 TEST_TIMEOUT ?= 20m
 PKG ?= ./...
+# The version before this one.
+FROM ?= v0.1.0
 ARGS ?=
 
 MODULE := github.com/mandelbox/mandelbox-operator
@@ -101,6 +103,10 @@ generate: ## Generate deepcopy, apply configurations, CRDs, RBAC and webhook man
 record: controlplane ## Record anew how each kind looks in each state, for the tests of what GitOps tools read.
 	MANDELBOX_RECORD=1 $(GO) test ./controllers -count=1 -ginkgo.focus='as it was recorded|that dashboards and alerts may ask for'
 	MANDELBOX_RECORD=1 $(GO) test ./config/gitops -count=1
+
+.PHONY: record-upgrade
+record-upgrade: controlplane ## Upgrade from the real manager of the tag FROM and back, and record what it left, for the upgrade test.
+	@GO='$(GO)' hack/record-upgrade $(FROM)
 
 .PHONY: fmt
 fmt: ## Format the Go code.

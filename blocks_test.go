@@ -44,20 +44,23 @@ func blocks(t *testing.T, page string) []block {
 	var all []block
 	var open *block
 	marked := ""
+	indent := 0
 	for i, line := range strings.Split(string(read(t, page)), "\n") {
-		fenced, isFence := strings.CutPrefix(line, "```")
+		text := strings.TrimLeft(line, " ")
+		fenced, isFence := strings.CutPrefix(text, "```")
 		switch {
 		case open != nil && isFence:
 			all = append(all, *open)
 			open = nil
 		case open != nil:
-			open.text += line + "\n"
+			// A block in a list is as far in as the list's text is.
+			open.text += line[min(indent, len(line)-len(text)):] + "\n"
 		case isFence:
 			open = &block{page: page, line: i + 1, language: strings.TrimSpace(fenced), mark: marked}
-			marked = ""
-		case mark.MatchString(line):
-			marked = mark.FindStringSubmatch(line)[1]
-		case line != "" && marked != "":
+			marked, indent = "", len(line)-len(text)
+		case mark.MatchString(text):
+			marked = mark.FindStringSubmatch(text)[1]
+		case text != "" && marked != "":
 			t.Errorf("%s:%d: the comment %q is not in front of a block", page, i+1, marked)
 			marked = ""
 		}

@@ -51,7 +51,7 @@ var (
 	code = regexp.MustCompile("`[^`\n]*`")
 	// heading finds the headings, and fence the blocks that have none.
 	heading = regexp.MustCompile(`(?m)^#+ +(.+)$`)
-	fence   = regexp.MustCompile("(?ms)^```.*?^```")
+	fence   = regexp.MustCompile("(?ms)^ *```.*?^ *```")
 )
 
 // TestLinks sees that what the pages point to in this repository is there, down to the

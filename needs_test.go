@@ -89,6 +89,9 @@ func pascal(kebab string) string {
 	return b.String()
 }
 
+// substitution is what a shell puts the output of a command in the place of.
+var substitution = regexp.MustCompile(`\$\([^)]*\)`)
+
 // cloudFormationOptions are those that are used here, from
 // https://docs.aws.amazon.com/cli/latest/reference/cloudformation/.
 var cloudFormationOptions = map[string][]string{
@@ -112,13 +115,20 @@ func checkCloudFormation(t *testing.T, line, command string, options map[string]
 	g.Expect(match).NotTo(BeNil(), line)
 	// The template itself is validated in config/aws; here, what is passed to it.
 	var template struct {
-		Parameters map[string]any `yaml:"Parameters"`
+		Parameters map[string]map[string]any `yaml:"Parameters"`
 	}
 	g.Expect(yaml.Unmarshal(read(t, match[1]), &template)).To(Succeed())
-	_, overrides, _ := strings.Cut(line, "--parameter-overrides ")
+	_, overrides, _ := strings.Cut(substitution.ReplaceAllString(line, "x"), "--parameter-overrides ")
+	given := map[string]bool{}
 	for _, override := range strings.Fields(overrides) {
 		if name, _, isOne := strings.Cut(override, "="); isOne {
 			g.Expect(template.Parameters).To(HaveKey(name), line)
+			given[name] = true
+		}
+	}
+	for name, parameter := range template.Parameters {
+		if _, hasDefault := parameter["Default"]; !hasDefault {
+			g.Expect(given).To(HaveKey(name), "%s is required: %s", name, line)
 		}
 	}
 	g.Expect(line).To(ContainSubstring("--capabilities CAPABILITY_IAM"), "the template makes roles")

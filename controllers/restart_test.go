@@ -58,7 +58,7 @@ func (w *world) startProcess() {
 	cmd := exec.Command(w.binary, "manager", "--webhooks=false", "--health-probe-bind-address=0", "--metrics-bind-address=0",
 		"--mandelboxes-per-user=0", "--cluster-id="+clusterID,
 		"--aws-list-interval=200ms", "--aws-hot-interval=20ms", "--aws-grace-period=1s")
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+managerKubeconfig, "AWS_ENDPOINT_URL="+w.endpoint,
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+w.kubeconfig(), "AWS_ENDPOINT_URL="+w.endpoint,
 		"AWS_ACCESS_KEY_ID="+managerKey, "AWS_SECRET_ACCESS_KEY=secret", "AWS_REGION="+home)
 	cmd.Stdout, cmd.Stderr = GinkgoWriter, GinkgoWriter
 	Expect(cmd.Start()).To(Succeed())
@@ -90,7 +90,7 @@ func (w *world) slow(operation string) {
 // serves, and tells of each count.
 func (w *world) changes(ctx context.Context) <-chan int {
 	GinkgoHelper()
-	c, err := client.NewWithWatch(plane.Config(), client.Options{Scheme: controllers.NewScheme()})
+	c, err := client.NewWithWatch(w.plane.Config(), client.Options{Scheme: controllers.NewScheme()})
 	Expect(err).NotTo(HaveOccurred())
 	all := make(chan watch.Event)
 	ctx, cancel := context.WithCancel(ctx)

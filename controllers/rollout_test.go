@@ -376,7 +376,7 @@ type offer map[string]string
 // and gives the offers that differ from the one before.
 func (w *world) watchSwap(ctx context.Context, name string) func() []offer {
 	GinkgoHelper()
-	c, err := client.NewWithWatch(plane.Config(), client.Options{Scheme: controllers.NewScheme()})
+	c, err := client.NewWithWatch(w.plane.Config(), client.Options{Scheme: controllers.NewScheme()})
 	Expect(err).NotTo(HaveOccurred())
 	versions, err := c.Watch(ctx, &v1alpha1.AMIList{}, client.MatchingFields{"metadata.name": name})
 	Expect(err).NotTo(HaveOccurred())

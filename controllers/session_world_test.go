@@ -181,7 +181,7 @@ func (w *world) watchClaims(ctx context.Context, checks ...func(*v1alpha1.Instan
 // and fails it when the check says what is wrong with one.
 func (w *world) watchVersions(ctx context.Context, list client.ObjectList, check func(client.Object) string) {
 	GinkgoHelper()
-	c, err := client.NewWithWatch(plane.Config(), client.Options{Scheme: controllers.NewScheme()})
+	c, err := client.NewWithWatch(w.plane.Config(), client.Options{Scheme: controllers.NewScheme()})
 	Expect(err).NotTo(HaveOccurred())
 	versions, err := c.Watch(ctx, list)
 	Expect(err).NotTo(HaveOccurred())

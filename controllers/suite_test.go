@@ -84,6 +84,8 @@ const listInterval = 200 * time.Millisecond
 // manager that can be stopped and started again.
 type world struct {
 	client.Client
+	// plane is the control plane it is on; that of the suite by default.
+	plane     *controlplane.ControlPlane
 	aws       *awsemu.Server
 	endpoint  string
 	namespace string
@@ -108,6 +110,8 @@ type world struct {
 	// binary is the operator's program, which then runs as a process of its own and
 	// is killed where it would be stopped; by default the manager runs in this one.
 	binary string
+	// unmanaged has no manager start by itself.
+	unmanaged bool
 	// traces takes those of its managers; nothing does by default.
 	traces trace.TracerProvider
 	// metrics are those of its managers, one after the other.
@@ -124,7 +128,7 @@ type world struct {
 func newWorld(change ...func(*world)) *world {
 	GinkgoHelper()
 	delays := awsemu.FastDelays()
-	w := &world{metrics: prometheus.NewRegistry(), role: role}
+	w := &world{plane: plane, metrics: prometheus.NewRegistry(), role: role}
 	for _, f := range change {
 		f(w)
 	}
@@ -137,7 +141,7 @@ func newWorld(change ...func(*world)) *world {
 	}
 	server := httptest.NewServer(handler)
 	w.endpoint = server.URL
-	config := plane.Config()
+	config := w.plane.Config()
 	config.QPS = -1 // A burst of sessions is not to be slowed down here.
 	c, err := client.New(config, client.Options{Scheme: controllers.NewScheme()})
 	Expect(err).NotTo(HaveOccurred())
@@ -151,7 +155,9 @@ func newWorld(change ...func(*world)) *world {
 		server.Close()
 		w.aws.Close()
 	})
-	w.startManager()
+	if !w.unmanaged {
+		w.startManager()
+	}
 	return w
 }
 
@@ -180,6 +186,23 @@ func (w *world) awsConfigOf(accessKey, region string) awssdk.Config {
 	}
 }
 
+// managerConfig is how the managers reach the API server: as the operator's
+// ServiceAccount, which only the suite's control plane has.
+func (w *world) managerConfig() *rest.Config {
+	if w.plane == plane {
+		return managerConfig
+	}
+	return w.plane.Config()
+}
+
+// kubeconfig is the file of the same.
+func (w *world) kubeconfig() string {
+	if w.plane == plane {
+		return managerKubeconfig
+	}
+	return w.plane.KubeconfigPath()
+}
+
 // startManager starts a manager, as a restart of the operator would.
 func (w *world) startManager() {
 	GinkgoHelper()
@@ -188,7 +211,7 @@ func (w *world) startManager() {
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	config := rest.CopyConfig(managerConfig)
+	config := rest.CopyConfig(w.managerConfig())
 	if w.wrap != nil {
 		config.Wrap(w.wrap)
 	}
