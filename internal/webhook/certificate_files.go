@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/open-policy-agent/cert-controller/pkg/rotator"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -34,23 +35,29 @@ func (onEveryReplica) NeedLeaderElection() bool { return false }
 // A mounted Secret would do the same in a cluster, up to a minute later, and only
 // there. See https://kubernetes.io/docs/concepts/configuration/secret/#mounted-secrets-are-updated-automatically.
 type certificateFiles struct {
-	reader client.Reader
-	dir    string
+	reader   client.Reader
+	dir      string
+	rollover *rollover
 }
 
-// Reconcile writes the files anew when the Secret has another certificate.
+// Reconcile writes the files anew when the Secret has another certificate, and
+// replaces the CA when that is due.
 func (f *certificateFiles) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	var secret corev1.Secret
 	if err := f.reader.Get(ctx, request.NamespacedName, &secret); err != nil {
 		// Without the Secret the last certificate stays good for what is left of it.
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
-	return reconcile.Result{}, writeCertificate(f.dir, &secret)
+	if err := writeCertificate(f.dir, &secret); err != nil {
+		return reconcile.Result{}, err
+	}
+	again, err := f.rollover.step(ctx, &secret)
+	return reconcile.Result{RequeueAfter: again}, err
 }
 
 // addCertificateFiles lets the manager follow the Secret, through a cache of its
 // own that sees this namespace alone: the manager may read no other's Secrets.
-func addCertificateFiles(mgr ctrl.Manager, options CertOptions) error {
+func addCertificateFiles(mgr ctrl.Manager, options CertOptions, rotation *rotator.CertRotator) error {
 	secrets, err := cache.New(mgr.GetConfig(), cache.Options{
 		Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(), HTTPClient: mgr.GetHTTPClient(),
 		DefaultNamespaces: map[string]cache.Config{options.Namespace: {}},
@@ -58,7 +65,9 @@ func addCertificateFiles(mgr ctrl.Manager, options CertOptions) error {
 	if err != nil {
 		return fmt.Errorf("making a cache of namespace %s: %w", options.Namespace, err)
 	}
-	files := &certificateFiles{reader: secrets, dir: options.CertDir}
+	files := &certificateFiles{reader: secrets, dir: options.CertDir, rollover: &rollover{
+		reader: secrets, writer: mgr.GetClient(), rotation: rotation, options: options,
+	}}
 	follow, err := controller.NewUnmanaged("webhook-certificate", controller.Options{
 		Reconciler: files, Logger: mgr.GetLogger(),
 		SkipNameValidation: ptr.To(true), // A process may hold several managers, as tests do.

@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/retry"
+	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
@@ -32,6 +33,8 @@ const (
 	renewBefore = 90 * 24 * time.Hour
 	// clockSkew is how far an API server's clock may be behind ours.
 	clockSkew = time.Hour
+	// overlap is for API servers that hear late of a changed configuration.
+	overlap = time.Minute
 )
 
 // The keys of the Secret, which are those of a kubernetes.io/tls Secret made by
@@ -59,6 +62,11 @@ type CertOptions struct {
 	ExtraDNSNames []string
 	// ConfigurationName is the ValidatingWebhookConfiguration that gets the CA.
 	ConfigurationName string
+	// Overlap is how long every API server gets to hear of a new CA before a
+	// certificate of it is served; 1m by default.
+	Overlap time.Duration
+	// Clock says when a CA is due for replacement; it is the real one outside of tests.
+	Clock clock.PassiveClock
 }
 
 func (o CertOptions) withDefaults() CertOptions {
@@ -69,6 +77,12 @@ func (o CertOptions) withDefaults() CertOptions {
 		if *value == "" {
 			*value = fallback
 		}
+	}
+	if o.Overlap == 0 {
+		o.Overlap = overlap
+	}
+	if o.Clock == nil {
+		o.Clock = clock.RealClock{}
 	}
 	return o
 }
@@ -96,7 +110,7 @@ func AddCertificates(ctx context.Context, mgr ctrl.Manager, options CertOptions,
 	if err := writeCertificate(options.CertDir, secret); err != nil {
 		return err
 	}
-	if err := addCertificateFiles(mgr, options); err != nil {
+	if err := addCertificateFiles(mgr, options, rotation); err != nil {
 		return err
 	}
 	if err := rotator.AddRotator(mgr, rotation); err != nil {
@@ -186,17 +200,15 @@ func goodFor(secret *corev1.Secret, rotation *rotator.CertRotator) bool {
 	return true
 }
 
-// issueCertificate fills the Secret with a new CA and a certificate of it.
+// issueCertificate fills the Secret with a new certificate: of its CA if that lasts,
+// which the other replicas' certificates are of, else of a new one.
 func issueCertificate(rotation *rotator.CertRotator, secret *corev1.Secret) error {
-	begin := time.Now().Add(-clockSkew)
-	ca, err := rotation.CreateCACert(begin, begin.Add(rotation.CaCertDuration))
-	if err != nil {
-		return fmt.Errorf("making a CA: %w", err)
+	ca, err := currentCA(secret)
+	if err != nil || ca.Cert.NotAfter.Before(time.Now().Add(renewBefore)) {
+		begin := time.Now().Add(-clockSkew)
+		if ca, err = rotation.CreateCACert(begin, begin.Add(rotation.CaCertDuration)); err != nil {
+			return fmt.Errorf("making a CA: %w", err)
+		}
 	}
-	certificate, key, err := rotation.CreateCertPEM(ca, begin, begin.Add(rotation.ServerCertDuration))
-	if err != nil {
-		return fmt.Errorf("making a certificate: %w", err)
-	}
-	secret.Data = map[string][]byte{certificateKey: certificate, privateKeyKey: key, caKey: ca.CertPEM, caPrivateKey: ca.KeyPEM}
-	return nil
+	return fill(secret, rotation, ca)
 }

@@ -9,10 +9,13 @@ import (
 	"encoding/pem"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"github.com/open-policy-agent/cert-controller/pkg/rotator"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -97,4 +100,114 @@ var _ = Describe("The webhook certificate", func() {
 		Expect(api.Update(ctx, registered)).To(Succeed())
 		expectInUse(ctx)
 	})
+
+	// underLoad asks both managers for admission all the time while f runs, and expects
+	// an answer of every request.
+	underLoad := func(ctx context.Context, f func()) {
+		GinkgoHelper()
+		loading, stop := context.WithCancel(ctx)
+		var load sync.WaitGroup
+		failures := make(chan error, 100)
+		var admitted atomic.Int64
+		hash := uniqueHash()
+		for n := range 4 {
+			mandelbox := newMandelbox(hash, "us-nowhere-1")
+			mandelbox.Namespace = []string{"default", devNamespace}[n%2]
+			load.Go(func() {
+				for loading.Err() == nil {
+					switch _, err := admit(loading, mandelbox.DeepCopy()); {
+					case err == nil:
+						admitted.Add(1)
+					case loading.Err() == nil:
+						select {
+						case failures <- err:
+						default:
+						}
+					}
+				}
+			})
+		}
+		// However f ends, the load has to.
+		func() {
+			defer func() {
+				stop()
+				load.Wait()
+			}()
+			Eventually(admitted.Load).WithTimeout(eventuallyTimeout).Should(BeNumerically(">", 50))
+			f()
+			more := admitted.Load() + 50
+			Eventually(admitted.Load).WithTimeout(eventuallyTimeout).Should(BeNumerically(">", more))
+		}()
+		close(failures)
+		for err := range failures {
+			Expect(err).NotTo(HaveOccurred())
+		}
+	}
+
+	It("is renewed under load with no failed admission", func(ctx context.Context) {
+		expectInUse(ctx)
+		underLoad(ctx, func() {
+			for range 3 {
+				secret := stored(ctx)
+				issueUntil(secret, time.Now().AddDate(0, 0, 30))
+				old := secret.Data[corev1.TLSCertKey]
+				Expect(api.Update(ctx, secret)).To(Succeed())
+				Eventually(func() []byte { return stored(ctx).Data[corev1.TLSCertKey] }).
+					WithTimeout(eventuallyTimeout).ShouldNot(Equal(old))
+				expectInUse(ctx)
+			}
+		})
+	})
+
+	It("changes over to another CA under load with no failed admission, months before the old one ends", func(ctx context.Context) {
+		expectInUse(ctx)
+		before := stored(ctx)
+		old := firstOf(before.Data["ca.crt"])
+		DeferCleanup(certificateClock.SetTime, time.Now())
+		underLoad(ctx, func() {
+			certificateClock.SetTime(old.NotAfter.AddDate(0, 0, -120))
+			// What the replicas would see at their next look, they see at a change.
+			Eventually(func() error {
+				secret := stored(ctx)
+				secret.Annotations = map[string]string{"example.com/look": "now"}
+				return api.Update(ctx, secret)
+			}).Should(Succeed())
+			Eventually(func() []byte { return firstOf(stored(ctx).Data["ca.crt"]).Raw }).
+				WithTimeout(eventuallyTimeout).ShouldNot(Equal(old.Raw))
+			expectInUse(ctx)
+		})
+		secret := stored(ctx)
+		Expect(secret.Data).NotTo(HaveKey("next-ca.key"))
+		Expect(firstOf(secret.Data["ca.crt"]).NotAfter).To(BeTemporally(">", old.NotAfter))
+		Expect(secret.Data["ca.key"]).NotTo(Equal(before.Data["ca.key"]))
+		_, beside := pem.Decode(secret.Data["ca.crt"])
+		Expect(firstOf(beside).Raw).To(Equal(old.Raw), "the old CA, of which a replica may still serve a certificate")
+	})
 })
+
+// firstOf is the first certificate of a bundle.
+func firstOf(bundle []byte) *x509.Certificate {
+	GinkgoHelper()
+	block, _ := pem.Decode(bundle)
+	Expect(block).NotTo(BeNil())
+	certificate, err := x509.ParseCertificate(block.Bytes)
+	Expect(err).NotTo(HaveOccurred())
+	return certificate
+}
+
+// issueUntil puts a certificate of the Secret's own CA into it that ends then.
+func issueUntil(secret *corev1.Secret, end time.Time) {
+	GinkgoHelper()
+	key, _ := pem.Decode(secret.Data["ca.key"])
+	Expect(key).NotTo(BeNil())
+	private, err := x509.ParsePKCS1PrivateKey(key.Bytes)
+	Expect(err).NotTo(HaveOccurred())
+	maker := rotator.CertRotator{
+		DNSName: "mandelbox-operator-webhook.mandelbox-system.svc", ExtraDNSNames: []string{"localhost"},
+		ExtKeyUsages: &[]x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	ca := &rotator.KeyPairArtifacts{Cert: firstOf(secret.Data["ca.crt"]), Key: private}
+	certificate, certificateKey, err := maker.CreateCertPEM(ca, time.Now().Add(-time.Hour), end)
+	Expect(err).NotTo(HaveOccurred())
+	secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey] = certificate, certificateKey
+}

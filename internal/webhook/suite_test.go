@@ -8,6 +8,7 @@ import (
 	"net"
 	"path/filepath"
 	"testing"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -16,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	clocktesting "k8s.io/utils/clock/testing"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -38,6 +40,8 @@ var (
 	// production and development are two replicas as far as certificates go: they
 	// share the Secret.
 	production, development *server
+	// certificateClock says when the CA is due.
+	certificateClock = clocktesting.NewFakePassiveClock(time.Now())
 )
 
 // server is a manager that serves the webhooks, outside the cluster.
@@ -102,6 +106,7 @@ func serve(configuration string, options webhook.Options, devs metav1.LabelSelec
 	ready := make(chan struct{})
 	Expect(webhook.AddCertificates(ctx, manager, webhook.CertOptions{
 		CertDir: dir, ExtraDNSNames: []string{"localhost"}, ConfigurationName: configuration,
+		Clock: certificateClock, Overlap: 3 * time.Second,
 	}, ready)).To(Succeed())
 	Expect(webhook.SetupWithManager(manager, options)).To(Succeed())
 
