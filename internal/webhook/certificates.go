@@ -38,7 +38,7 @@ const (
 )
 
 // The keys of the Secret, which are those of a kubernetes.io/tls Secret made by
-// cert-manager; ca.key is the rotator's own.
+// cert-manager; ca.key is the rotator's own, and nextCAPrivateKey ours.
 const (
 	certificateKey = corev1.TLSCertKey
 	privateKeyKey  = corev1.TLSPrivateKeyKey
@@ -92,8 +92,8 @@ func (o CertOptions) secretKey() types.NamespacedName {
 }
 
 // AddCertificates lets the manager make its own serving certificate, keep it in a
-// Secret, renew it 90 days before its end, and put its CA into the
-// ValidatingWebhookConfiguration. ready is closed once that was done, about a
+// Secret, renew it 90 days before its end, replace its CA in good time (see rollover),
+// and put that into the ValidatingWebhookConfiguration. ready is closed once that was done, about a
 // second or two after the manager has started: until then the API server can't
 // call the webhooks. It needs no leader: each replica serves, and whoever finds
 // the certificate old renews it.
