@@ -130,7 +130,7 @@ govulncheck: ## Look for known vulnerabilities that the code reaches; GOVULNDB n
 	@GO='$(GO)' hack/govulncheck . hack/charts
 
 .PHONY: test
-test: controlplane ## Run every test with the race detector, on a real control plane; PKG narrows it.
+test: controlplane chromium ## Run every test with the race detector, on a real control plane; PKG narrows it.
 	$(GO) test -race -shuffle=on -timeout $(TEST_TIMEOUT) -p $(JOBS) $(PKG)
 ifeq ($(PKG),./...)
 	@for module in $(TESTED_MODULES); do echo "testing $$module"; (cd $$module && $(GO) test -p $(JOBS) ./...) || exit 1; done
@@ -187,6 +187,10 @@ else
 controlplane:
 	@echo "using the control plane in $(KUBEBUILDER_ASSETS)"
 endif
+
+.PHONY: chromium
+chromium: ## See that there is a browser for the dashboard's tests; root on Debian gets one.
+	@hack/chromium
 
 CONTROLPLANE_MOD := hack/controlplane/go.mod hack/controlplane/go.sum
 

@@ -5,7 +5,9 @@ package view
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -48,6 +50,15 @@ type Trouble struct {
 	Message string `json:"message,omitempty"`
 	// Since is when the first of them came to be so.
 	Since time.Time `json:"since"`
+}
+
+// Next is the command that tells more of it.
+func (t Trouble) Next() string {
+	namespace, name, namespaced := strings.Cut(t.Names[0], "/")
+	if !namespaced {
+		return fmt.Sprintf("kubectl mandelbox logs %s/%s", strings.ToLower(t.Kind), t.Names[0])
+	}
+	return fmt.Sprintf("kubectl mandelbox explain %s -n %s", name, namespace)
 }
 
 // kinds are the kinds in the order in which their troubles are told.

@@ -133,11 +133,12 @@ func (g *gathering) crd(name string) []crdVersion {
 	}}
 }
 
-// managerOf tells of a Deployment what may be told: its environment may hold secrets.
+// managerOf tells of a Deployment what may be told: its environment and the values of
+// its flags may be secrets.
 func managerOf(d *appsv1.Deployment) managerStatus {
 	m := managerStatus{Name: d.Name, Replicas: ptr.Deref(d.Spec.Replicas, 1), Ready: d.Status.ReadyReplicas}
 	for _, container := range d.Spec.Template.Spec.Containers {
-		m.Images, m.Args = append(m.Images, container.Image), append(m.Args, container.Args...)
+		m.Images, m.Args = append(m.Images, container.Image), append(m.Args, redactArgs(container.Args)...)
 	}
 	return m
 }

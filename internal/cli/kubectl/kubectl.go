@@ -68,7 +68,7 @@ Put on the PATH under the name kubectl-mandelbox, the binary is "kubectl mandelb
 	p.completeFlags(root)
 	root.AddCommand(
 		p.newStatusCommand(), p.newTreeCommand(), p.newSessionsCommand(), p.newExplainCommand(), p.newLogsCommand(),
-		p.newDrainCommand(), p.newUndrainCommand(), p.newReportCommand(),
+		p.newDrainCommand(), p.newUndrainCommand(), p.newReportCommand(), p.newDashboardCommand(),
 	)
 	root.CompletionOptions.DisableDefaultCmd = true
 	return root

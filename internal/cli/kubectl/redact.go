@@ -5,8 +5,8 @@ package kubectl
 
 import (
 	"fmt"
+	"strings"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
@@ -17,9 +17,9 @@ import (
 // redacted stands where a value was.
 const redacted = "REDACTED"
 
-// redact takes from a snapshot every value that may be a secret: environments, the
-// options of log drivers and user data, and the copies that kubectl apply keeps of
-// whole objects in an annotation.
+// redact takes from a snapshot every value that may be a secret: environments,
+// commands, the options of log drivers and user data. Of annotations it leaves the
+// operator's own: others hold copies of whole objects, as that of kubectl apply does.
 func redact(s *view.Snapshot) {
 	for i := range s.Regions {
 		r := &s.Regions[i]
@@ -32,6 +32,12 @@ func redact(s *view.Snapshot) {
 		a := &s.AMIs[i]
 		redactMeta(&a.ObjectMeta)
 		redactEnv(a.Spec.Task.Env)
+		if a.Spec.Task.HealthCheck != nil {
+			redactWords(a.Spec.Task.HealthCheck.Command)
+		}
+		if a.Spec.Warmup != nil {
+			redactWords(a.Spec.Warmup.Command)
+		}
 		if a.Spec.Task.Logging != nil {
 			for j := range a.Spec.Task.Logging.Options {
 				a.Spec.Task.Logging.Options[j].Value = redacted
@@ -49,7 +55,34 @@ func redact(s *view.Snapshot) {
 
 func redactMeta(m *metav1.ObjectMeta) {
 	m.ManagedFields = nil
-	delete(m.Annotations, corev1.LastAppliedConfigAnnotation)
+	for name := range m.Annotations {
+		if !strings.HasPrefix(name, v1alpha1.GroupVersion.Group+"/") {
+			m.Annotations[name] = redacted
+		}
+	}
+}
+
+func redactWords(words []string) {
+	for i := range words {
+		words[i] = redacted
+	}
+}
+
+// redactArgs is a command line with the names of its flags, and without their values.
+func redactArgs(args []string) []string {
+	var names []string
+	for _, arg := range args {
+		name, _, valued := strings.Cut(arg, "=")
+		switch {
+		case !strings.HasPrefix(arg, "-"):
+			names = append(names, redacted)
+		case valued:
+			names = append(names, name+"="+redacted)
+		default:
+			names = append(names, arg)
+		}
+	}
+	return names
 }
 
 func redactEnv(env []v1alpha1.EnvVar) {

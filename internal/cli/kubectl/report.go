@@ -27,9 +27,9 @@ events.yaml           the Events about them that Kubernetes still had
 versions.yaml         versions of the plugin, the API server, the CRDs and the managers
 missing.txt           what could not be read, and why; it is there only if something could not
 
-Values of environments, options of log drivers and user data were replaced by
-REDACTED. Names, user ids, addresses and commands were not: read it before you hand
-it on.
+Commands, user data, and the values of environments, of options of log drivers, of
+the managers' flags and of annotations that aren't the operator's were replaced by
+REDACTED. Names, user ids and addresses were not: read it before you hand it on.
 `
 
 func (p *plugin) newReportCommand() *cobra.Command {
@@ -38,8 +38,9 @@ func (p *plugin) newReportCommand() *cobra.Command {
 		Use:   "report",
 		Short: "Write a support bundle: objects, events and versions, without secrets",
 		Long: `Write a support bundle, a .tar.gz with the objects of the four kinds, the Events
-about them and the versions of what runs. Values of environments, options of log
-drivers and user data are left out. What you may not read is left out and named.`,
+about them and the versions of what runs. Commands, user data, and the values of
+environments, of options of log drivers and of the managers' flags are left out.
+What you may not read is left out and named.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			name := "mandelbox-report-" + time.Now().UTC().Format("20060102-150405")

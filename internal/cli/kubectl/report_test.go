@@ -36,7 +36,7 @@ var _ = Describe("kubectl mandelbox report", func() {
 			Spec: appsv1.DeploymentSpec{Selector: &metav1.LabelSelector{MatchLabels: labels}, Template: corev1.PodTemplateSpec{
 				ObjectMeta: metav1.ObjectMeta{Labels: labels},
 				Spec: corev1.PodSpec{Containers: []corev1.Container{{
-					Name: "manager", Image: "operator:v1", Args: []string{"manager"}, Env: []corev1.EnvVar{{Name: "AWS_SECRET_ACCESS_KEY", Value: canary}},
+					Name: "manager", Image: "operator:v1", Args: []string{"manager", "--leader-elect", "--token=" + canary}, Env: []corev1.EnvVar{{Name: "AWS_SECRET_ACCESS_KEY", Value: canary}},
 				}}},
 			}},
 		})).To(Succeed())
@@ -64,7 +64,7 @@ var _ = Describe("kubectl mandelbox report", func() {
 		Expect(v.Plugin).To(Equal("v0.0.0-test"))
 		Expect(v.Kubernetes).To(HavePrefix("v1."))
 		Expect(v.CRDs).To(HaveLen(4))
-		Expect(v.Managers).To(ConsistOf(managerStatus{Name: "manager", Images: []string{"operator:v1"}, Args: []string{"manager"}, Replicas: 1}))
+		Expect(v.Managers).To(ConsistOf(managerStatus{Name: "manager", Images: []string{"operator:v1"}, Args: []string{redacted, "--leader-elect", "--token=" + redacted}, Replicas: 1}))
 		for name, text := range files {
 			Expect(text).NotTo(ContainSubstring(canary), name)
 		}
@@ -108,20 +108,22 @@ func TestRedactLeavesNoSecret(t *testing.T) {
 		return []v1alpha1.EnvVar{{Name: "SECRET", Value: ptr.To(canary)}, {Name: "EMPTY"}}
 	}
 	meta := func() metav1.ObjectMeta {
-		return metav1.ObjectMeta{Annotations: map[string]string{corev1.LastAppliedConfigAnnotation: `{"env":"` + canary + `"}`, "kept": "yes"}}
+		return metav1.ObjectMeta{Annotations: map[string]string{
+			corev1.LastAppliedConfigAnnotation: `{"env":"` + canary + `"}`, "kapp.k14s.io/original": canary, v1alpha1.AnnotationReconcileAt: "today",
+		}}
 	}
 	s := view.Snapshot{
 		Regions:     []v1alpha1.Region{{ObjectMeta: meta(), Spec: v1alpha1.RegionSpec{UserData: "export TOKEN=" + canary}}},
 		Instances:   []v1alpha1.Instance{{ObjectMeta: meta()}},
 		Mandelboxes: []v1alpha1.Mandelbox{{ObjectMeta: meta(), Spec: v1alpha1.MandelboxSpec{Env: env()}}},
 		AMIs: []v1alpha1.AMI{{ObjectMeta: meta(), Spec: v1alpha1.AMISpec{Task: v1alpha1.TaskTemplate{
-			Env: env(), Logging: &v1alpha1.TaskLogging{Driver: "splunk", Options: []v1alpha1.LogOption{{Name: "splunk-token", Value: canary}}},
-		}}}},
+			Env: env(), HealthCheck: &v1alpha1.TaskHealthCheck{Command: []string{"CMD", canary}}, Logging: &v1alpha1.TaskLogging{Driver: "splunk", Options: []v1alpha1.LogOption{{Name: "splunk-token", Value: canary}}},
+		}, Warmup: &v1alpha1.Warmup{Command: []string{"warm", canary}}}}},
 	}
 	redact(&s)
 	content, err := yaml.Marshal(s)
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(string(content)).NotTo(ContainSubstring(canary))
-	g.Expect(string(content)).To(And(ContainSubstring("splunk-token"), ContainSubstring("kept: \"yes\""), ContainSubstring("name: EMPTY\n")))
+	g.Expect(string(content)).To(And(ContainSubstring("splunk-token"), ContainSubstring(v1alpha1.AnnotationReconcileAt+": today"), ContainSubstring("name: EMPTY\n")))
 	g.Expect(s.Mandelboxes[0].Spec.Env[1].Value).To(BeNil())
 }

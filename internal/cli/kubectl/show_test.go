@@ -6,6 +6,8 @@ package kubectl
 import (
 	"context"
 	"encoding/json"
+	"net/http"
+	"regexp"
 	"strings"
 	"time"
 
@@ -208,6 +210,32 @@ east-warm us-east-1 its release, commit hash fedcba987654, is not active yet`)))
 			_, err := run(ctx, "drain", "none")
 			Expect(err).To(MatchError(ContainSubstring(`"none" not found`)))
 		}, Serial)
+	})
+
+	Describe("dashboard", func() {
+		It("serves the fleet at an address that it prints, until it is interrupted", func(ctx SpecContext) {
+			serving, interrupt := context.WithCancel(ctx)
+			defer interrupt()
+			out, ended := gbytes.NewBuffer(), make(chan error, 1)
+			go func() {
+				command := New("kubectl-mandelbox", "v0.0.0-test")
+				command.SetArgs([]string{"dashboard", "--kubeconfig", plane.KubeconfigPath()})
+				command.SetOut(out)
+				ended <- command.ExecuteContext(serving)
+			}()
+			Eventually(out).WithTimeout(time.Minute).Should(gbytes.Say("Ctrl-C ends it"))
+			address := regexp.MustCompile(`http://127\.0\.0\.1:\d+/\w+/`).FindString(string(out.Contents()))
+			Expect(address).NotTo(BeEmpty())
+			request, err := http.NewRequestWithContext(serving, http.MethodGet, address+"events", nil)
+			Expect(err).NotTo(HaveOccurred())
+			answer, err := http.DefaultClient.Do(request)
+			Expect(err).NotTo(HaveOccurred())
+			defer func() { Expect(answer.Body.Close()).To(Succeed()) }()
+			Expect(answer.StatusCode).To(Equal(http.StatusOK))
+			Eventually(gbytes.BufferReader(answer.Body)).WithTimeout(time.Minute).Should(gbytes.Say("host/east-warm"))
+			interrupt()
+			Eventually(ended).WithTimeout(time.Minute).Should(Receive(MatchError(context.Canceled)))
+		})
 	})
 
 	Describe("completion", func() {

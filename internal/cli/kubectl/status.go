@@ -89,7 +89,7 @@ func (t text) troubles(all []view.Trouble) []string {
 		lines = append(lines,
 			fmt.Sprintf("%s %s  %s", t.in(colour, mark+" "+trouble.Reason), named(trouble), t.in(terminal.Faint, "for "+t.since(trouble.Since))),
 			"    "+trouble.Message,
-			t.in(terminal.Faint, "    → "+nextStep(trouble)))
+			t.in(terminal.Faint, "    → "+trouble.Next()))
 	}
 	return lines
 }
@@ -101,15 +101,6 @@ func named(trouble view.Trouble) string {
 		names += fmt.Sprintf(" and %d more", more)
 	}
 	return trouble.Kind + " " + names
-}
-
-// nextStep is the command that tells more of a trouble.
-func nextStep(trouble view.Trouble) string {
-	namespace, name, namespaced := strings.Cut(trouble.Names[0], "/")
-	if !namespaced {
-		return fmt.Sprintf("kubectl mandelbox logs %s/%s", strings.ToLower(trouble.Kind), namespace)
-	}
-	return fmt.Sprintf("kubectl mandelbox explain %s -n %s", name, namespace)
 }
 
 func (t text) regions(all []view.Region) []string {

@@ -57,6 +57,13 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 		viewtest.Condition(v1alpha1.ConditionStalled, true, v1alpha1.ReasonUnauthorized, "not allowed: ec2:RunInstances"))
 	channel := viewtest.RollingOut(viewtest.AMI("stable", "us-east-1"))
 	channel.Spec.Task.Env = []v1alpha1.EnvVar{{Name: "TOKEN", Value: ptr.To(canary)}}
+	channel.Spec.Task.HealthCheck = &v1alpha1.TaskHealthCheck{Command: []string{"CMD", canary}}
+	channel.Spec.Task.Logging = &v1alpha1.TaskLogging{Driver: "splunk", Options: []v1alpha1.LogOption{{Name: "splunk-token", Value: canary}}}
+	channel.Spec.Warmup = &v1alpha1.Warmup{Command: []string{canary}}
+	west.Spec.UserData = "export TOKEN=" + canary
+	for _, applied := range []client.Object{channel, west} {
+		applied.SetAnnotations(map[string]string{corev1.LastAppliedConfigAnnotation: canary})
+	}
 	ada, alan := viewtest.Session("team-a", "ada", "stable", "us-east-1"), viewtest.Session("team-b", "alan", "stable", "us-east-1", "us-west-2")
 	ada.Spec.Env = []v1alpha1.EnvVar{{Name: "PASSWORD", Value: ptr.To(canary)}}
 	Expect(viewtest.Put(ctx, api, viewtest.Region("us-east-1"), west, channel, ada, alan)).To(Succeed())
