@@ -110,28 +110,56 @@ func (r *reader) followPages(t *testing.T) {
 	t.Helper()
 	r.settle(t)
 	for _, page := range pages(t) {
-		for _, b := range blocks(t, page) {
+		all := blocks(t, page)
+		for i, b := range all {
 			if b.language != "sh" {
 				continue
 			}
-			t.Run(fmt.Sprintf("%v/%s", b, b.lines()[0]), func(t *testing.T) { r.followBlock(t, b) })
+			t.Run(fmt.Sprintf("%v/%s", b, b.lines()[0]), func(t *testing.T) {
+				printed := r.followBlock(t, b)
+				if page == printingPage && i+1 < len(all) && all[i+1].language == "" {
+					sameTitles(t, printed, all[i+1])
+				}
+			})
 		}
 	}
 }
 
-func (r *reader) followBlock(t *testing.T, b block) {
+// followBlock is what the commands of a block print, where they can be run here.
+func (r *reader) followBlock(t *testing.T, b block) string {
 	t.Helper()
 	if b.mark != "" {
 		r.checkNeedy(t, b)
-		return
+		return ""
 	}
 	if strings.HasPrefix(b.text, "make ") {
 		for _, line := range b.lines() {
 			r.planMake(t, line)
 		}
-		return
+		return ""
 	}
-	r.run(t, b.text)
+	return r.run(t, b.text)
+}
+
+// printingPage is the page that has after its commands what they print.
+const printingPage = "docs/kubectl.md"
+
+// titles finds the titles of the columns in what a command prints.
+var titles = regexp.MustCompile(`(?m)^[A-Z]+( +[A-Z]+)+$`)
+
+// sometimes are first titles of parts that are there only while something goes on.
+var sometimes = []string{"ROLLOUT"}
+
+// sameTitles sees that what commands print has the titles that a page says.
+func sameTitles(t *testing.T, printed string, said block) {
+	t.Helper()
+	printed = strings.Join(strings.Fields(printed), " ")
+	for _, line := range titles.FindAllString(said.text, -1) {
+		words := strings.Fields(line)
+		if title := strings.Join(words, " "); !slices.Contains(sometimes, words[0]) && !strings.Contains(printed, title) {
+			t.Errorf("%v: its commands no longer print %q", said, title)
+		}
+	}
 }
 
 // settle waits until no host comes or goes that was asked to by the commands before.

@@ -34,6 +34,7 @@ const patience = 5 * time.Minute
 // testedElsewhere are commands that are run by another test, which is named.
 var testedElsewhere = map[string]string{
 	"go run . aws --listen 127.0.0.1:4566": "internal/cli/aws_test.go",
+	"kubectl mandelbox dashboard":          "internal/cli/kubectl/show_test.go",
 }
 
 // commands are the lines of the README's shell blocks, in their order.
@@ -56,7 +57,7 @@ func commands(t *testing.T) []string {
 // terminal. Of make's targets, which CI and config/config_test.go run, it sees that they
 // exist.
 func TestReadme(t *testing.T) {
-	reader := &reader{demo: startDemo(t)}
+	reader := &reader{demo: startDemo(t), plugin: pluginFolder(t)}
 	reader.tryManifests(t)
 	seen := map[string]bool{}
 	for _, command := range commands(t) {
@@ -81,7 +82,11 @@ func TestReadme(t *testing.T) {
 }
 
 // reader is somebody who follows the README.
-type reader struct{ demo *runningDemo }
+type reader struct {
+	demo *runningDemo
+	// plugin is a folder in which the kubectl plugin is.
+	plugin string
+}
 
 // follow runs a command, or fails if nobody would notice it being wrong.
 func (r *reader) follow(t *testing.T, command string) {
@@ -105,7 +110,7 @@ func (r *reader) follow(t *testing.T, command string) {
 // run runs a command in a shell that has taken the demo's export lines.
 func (r *reader) run(t *testing.T, command string) string {
 	t.Helper()
-	shell := exec.CommandContext(t.Context(), "sh", "-ec", strings.Join(append(r.demo.exports(), command), "\n"))
+	shell := exec.CommandContext(t.Context(), "sh", "-ec", strings.Join(append(r.demo.exports(), "export PATH="+r.plugin+":$PATH", command), "\n"))
 	var errs bytes.Buffer
 	shell.Stderr = &errs
 	output, err := shell.Output()

@@ -170,3 +170,13 @@ func TestFeedTellsNoSecret(t *testing.T) {
 		g.Expect(content).NotTo(ContainSubstring(canary), name)
 	}
 }
+
+// BenchmarkLook is what a change of a large fleet costs before a page is told of it.
+func BenchmarkLook(b *testing.B) {
+	feed := NewFeed(remember(fullFleet(1000, 8)), "test")
+	for b.Loop() {
+		if err := feed.update(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -23,6 +23,9 @@ import (
 	"github.com/chromedp/chromedp/kb"
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+
+	"github.com/mandelbox/mandelbox-operator/internal/view"
+	"github.com/mandelbox/mandelbox-operator/internal/view/viewtest"
 )
 
 // inScheme has a tab prefer light or dark.
@@ -84,6 +87,22 @@ var _ = Describe("The page", func() {
 		t := open(serve(remember(fullFleet(3, 8))))
 		Expect(t.text("#troubles")).To(Equal("Nothing is wrong."))
 		Expect(t.text("#side")).To(ContainSubstring("No session waits for a slot."))
+	})
+
+	It("says so when there is no fleet yet", func() {
+		t := open(serve(remember(view.Snapshot{})))
+		t.says("#map", ContainSubstring("There is no Region yet, and no host."))
+	})
+
+	It("forgets a channel in a region with its last host there", func() {
+		fleet := fullFleet(3, 2)
+		stray := viewtest.Host("stray", "us-east-1", "gone", 2)
+		fleet.Instances = append(fleet.Instances, *stray)
+		source := remember(fleet)
+		t := open(serve(source))
+		Expect(t.count(".channel")).To(Equal(4))
+		source.change(func(m *memory) { m.snapshot.Instances = m.snapshot.Instances[:3] })
+		Eventually(func() int { return t.count(".channel") }).WithTimeout(patience).Should(Equal(3))
 	})
 
 	It("finds a host by its sessions and users", func() {

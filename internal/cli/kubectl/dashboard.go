@@ -90,21 +90,23 @@ func (p *plugin) cluster() (string, error) {
 	return config.Host, nil
 }
 
-// openers open an address in the user's browser, by operating system.
-var openers = map[string][]string{
-	"darwin":  {"open"},
-	"windows": {"rundll32", "url.dll,FileProtocolHandler"},
+// opener is the command that opens an address in the user's browser.
+func opener() []string {
+	switch runtime.GOOS {
+	case "darwin":
+		return []string{"open"}
+	case "windows":
+		return []string{"rundll32", "url.dll,FileProtocolHandler"}
+	}
+	return []string{"xdg-open"}
 }
 
 // openBrowser opens an address. What it starts may be the browser itself, which
 // outlives the dashboard.
 func openBrowser(cmd *cobra.Command, url string) {
-	opener, ok := openers[runtime.GOOS]
-	if !ok {
-		opener = []string{"xdg-open"}
-	}
-	err := exec.CommandContext(context.WithoutCancel(cmd.Context()), opener[0], append(opener[1:], url)...).Run()
+	command := append(opener(), url)
+	err := exec.CommandContext(context.WithoutCancel(cmd.Context()), command[0], command[1:]...).Run() //nolint:gosec // The address is our own.
 	if err != nil {
-		cmd.PrintErrf("Opening your browser with %s: %v. Open the address above yourself.\n", opener[0], err)
+		cmd.PrintErrf("Opening your browser with %s: %v. Open the address above yourself.\n", command[0], err)
 	}
 }

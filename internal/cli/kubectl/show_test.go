@@ -6,7 +6,10 @@ package kubectl
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
@@ -213,29 +216,54 @@ east-warm us-east-1 its release, commit hash fedcba987654, is not active yet`)))
 	})
 
 	Describe("dashboard", func() {
-		It("serves the fleet at an address that it prints, until it is interrupted", func(ctx SpecContext) {
-			serving, interrupt := context.WithCancel(ctx)
-			defer interrupt()
+		// serving starts a dashboard that ends with the spec, and is what it prints.
+		serving := func(ctx context.Context, args ...string) *gbytes.Buffer {
+			ctx, interrupt := context.WithCancel(context.WithoutCancel(ctx))
 			out, ended := gbytes.NewBuffer(), make(chan error, 1)
-			go func() {
-				command := New("kubectl-mandelbox", "v0.0.0-test")
-				command.SetArgs([]string{"dashboard", "--kubeconfig", plane.KubeconfigPath()})
-				command.SetOut(out)
-				ended <- command.ExecuteContext(serving)
-			}()
+			command := New("kubectl-mandelbox", "v0.0.0-test")
+			command.SetArgs(append([]string{"dashboard", "--kubeconfig", plane.KubeconfigPath()}, args...))
+			command.SetOut(out)
+			go func() { ended <- command.ExecuteContext(ctx) }()
+			DeferCleanup(func() {
+				interrupt()
+				Eventually(ended).WithTimeout(time.Minute).Should(Receive(MatchError(context.Canceled)))
+			})
 			Eventually(out).WithTimeout(time.Minute).Should(gbytes.Say("Ctrl-C ends it"))
-			address := regexp.MustCompile(`http://127\.0\.0\.1:\d+/\w+/`).FindString(string(out.Contents()))
-			Expect(address).NotTo(BeEmpty())
-			request, err := http.NewRequestWithContext(serving, http.MethodGet, address+"events", nil)
+			return out
+		}
+		get := func(ctx context.Context, address string) io.ReadCloser {
+			GinkgoHelper()
+			request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 			Expect(err).NotTo(HaveOccurred())
 			answer, err := http.DefaultClient.Do(request)
 			Expect(err).NotTo(HaveOccurred())
-			defer func() { Expect(answer.Body.Close()).To(Succeed()) }()
+			DeferCleanup(answer.Body.Close)
 			Expect(answer.StatusCode).To(Equal(http.StatusOK))
-			Eventually(gbytes.BufferReader(answer.Body)).WithTimeout(time.Minute).Should(gbytes.Say("host/east-warm"))
-			interrupt()
-			Eventually(ended).WithTimeout(time.Minute).Should(Receive(MatchError(context.Canceled)))
+			return answer.Body
+		}
+
+		It("serves the fleet at an address that it prints, until it is interrupted", func(ctx SpecContext) {
+			out := serving(ctx)
+			address := regexp.MustCompile(`http://127\.0\.0\.1:\d+/\w+/`).FindString(string(out.Contents()))
+			Expect(address).NotTo(BeEmpty())
+			Eventually(gbytes.BufferReader(get(ctx, address+"events"))).WithTimeout(time.Minute).Should(gbytes.Say("host/east-warm"))
 		})
+
+		It("opens a browser when it is asked to, at an address that tells no secret", func(ctx SpecContext) {
+			folder := GinkgoT().TempDir()
+			opened := filepath.Join(folder, "opened")
+			Expect(os.WriteFile(filepath.Join(folder, opener()[0]), []byte("#!/bin/sh\nfor word; do echo \"$word\"; done | tail -n 1 >"+opened+"\n"), 0o700)).To(Succeed()) //nolint:gosec // It is run.
+			GinkgoT().Setenv("PATH", folder+":"+os.Getenv("PATH"))
+			out := serving(ctx, "--open")
+			var address string
+			Eventually(func() string {
+				content, _ := os.ReadFile(opened) //nolint:errcheck // It isn't there yet.
+				address = strings.TrimSpace(string(content))
+				return address
+			}).WithTimeout(time.Minute).Should(HavePrefix("http://127.0.0.1:"))
+			Expect(string(out.Contents())).NotTo(ContainSubstring(address))
+			Expect(io.ReadAll(get(ctx, address))).To(ContainSubstring("<title>Mandelboxes</title>"))
+		}, Serial)
 	})
 
 	Describe("completion", func() {

@@ -5,7 +5,7 @@
 // queue, the totals, and how the page stands to the cluster.
 
 import { byID, element, keyed, setAttribute, setText } from "./dom.js";
-import { age, ageElement, count, number, setAge, slotStates } from "./words.js";
+import { ageElement, count, number, setAge, slotStates } from "./words.js";
 
 export function drawTotals(t) {
   const rows = [
@@ -73,16 +73,18 @@ export function drawChannels(channels) {
     byID("channels"), channels, (c) => c.name,
     () => element("li", {},
       element("div", { class: "head" }, element("h3"), element("span", { class: "state" }), element("span", { class: "commit" })),
-      element("p", { class: "message" }), element("ul", { class: "steps" })),
+      element("p", { class: "message" }), element("p", { class: "faint" }, "for ", ageElement()), element("ul", { class: "steps" })),
     (node, c) => {
-      const [head, message, steps] = node.children;
+      const [head, message, since, steps] = node.children;
       const [name, state, commit] = head.children;
       const moving = !c.rolledOut;
       setAttribute(node, "data-state", c.state);
       setText(name, c.name);
       setText(state, c.suspended ? "suspended" : c.state === "Ready" && !moving ? "" : c.reason || c.state);
       setText(commit, moving && c.commitHash !== c.wanted ? `${c.commitHash ?? "nothing"} → ${c.wanted}` : (c.commitHash ?? c.wanted));
-      setText(message, moving ? [c.message, c.since && `Since ${age(c.since)}.`].filter(Boolean).join(" ") : "");
+      setText(message, moving ? (c.message ?? "") : "");
+      since.hidden = !moving || !c.since;
+      setAge(since.lastChild, c.since);
       keyed(steps, moving ? c.steps : [], (s) => s.region, newStep, fillStep);
     },
   );

@@ -48,17 +48,14 @@ export class FleetMap {
 
   // change draws the pieces of these names anew.
   change(names, pieces) {
-    const of = (kind) => [...names].filter((name) => name.startsWith(kind));
-    for (const name of of("region/")) {
-      if (pieces.has(name)) this.#setRegion(pieces.get(name));
-    }
-    for (const name of of("host/")) {
-      if (pieces.has(name)) this.#setHost(pieces.get(name));
-      else this.#removeHost(name.slice("host/".length));
-    }
-    for (const name of of("region/")) {
-      if (!pieces.has(name)) this.#removeRegion(name.slice("region/".length));
-    }
+    const regions = [...names].filter((name) => name.startsWith("region/"));
+    const hosts = [...names].filter((name) => name.startsWith("host/"));
+    // What is gone goes first: then a region sees which of its channels are empty.
+    for (const name of hosts) if (!pieces.has(name)) this.#removeHost(name.slice("host/".length));
+    for (const name of regions) if (!pieces.has(name)) this.#removeRegion(name.slice("region/".length));
+    for (const name of regions) if (pieces.has(name)) this.#setRegion(pieces.get(name));
+    for (const name of hosts) if (pieces.has(name)) this.#setHost(pieces.get(name));
+    byID("map-empty").hidden = !pieces.has("totals") || this.#regions.size > 0;
     this.#setDensity();
     if (this.#current === null) this.#leadTo(this.root.querySelector(".host"));
     if (this.#wanted) this.#tellFound();
