@@ -256,10 +256,10 @@ east-warm us-east-1 its release, commit hash fedcba987654, is not active yet`)))
 			GinkgoT().Setenv("PATH", folder+":"+os.Getenv("PATH"))
 			out := serving(ctx, "--open")
 			var address string
-			Eventually(func() string {
-				content, _ := os.ReadFile(opened) //nolint:errcheck // It isn't there yet.
+			Eventually(func() (string, error) {
+				content, err := os.ReadFile(opened)
 				address = strings.TrimSpace(string(content))
-				return address
+				return address, err
 			}).WithTimeout(time.Minute).Should(HavePrefix("http://127.0.0.1:"))
 			Expect(string(out.Contents())).NotTo(ContainSubstring(address))
 			Expect(io.ReadAll(get(ctx, address))).To(ContainSubstring("<title>Mandelboxes</title>"))
