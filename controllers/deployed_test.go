@@ -25,6 +25,7 @@ import (
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
 	"github.com/mandelbox/mandelbox-operator/controllers"
+	"github.com/mandelbox/mandelbox-operator/internal/managerrole"
 	"github.com/mandelbox/mandelbox-operator/internal/webhook"
 )
 
@@ -43,6 +44,10 @@ func asDeployed(w *world) (metrics string) {
 		o.LeaderElection, o.LeaderElectionNamespace = true, managerNamespace
 		o.MetricsAddress, o.Webhooks = metrics, hooks
 	}
+	var err error
+	w.role, err = managerrole.Of(string(plane.ClusterUID()))
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(func() { Expect(managerrole.Verify(w.role)).To(Succeed()) })
 	registered := webhook.LocalConfiguration("localhost", hooks.Port)
 	admin, err := client.New(plane.Config(), client.Options{Scheme: controllers.NewScheme()})
 	Expect(err).NotTo(HaveOccurred())

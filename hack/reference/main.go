@@ -34,7 +34,7 @@ func write(folder string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(folder, 0o755); err != nil {
+	if err := os.MkdirAll(folder, 0o750); err != nil {
 		return fmt.Errorf("making the folder: %w", err)
 	}
 	pages := map[string]string{
