@@ -279,3 +279,29 @@ func TestLauncherNeverCallsUnderATokenThatNotAllHaveTheIntentOf(t *testing.T) {
 		t.Errorf("%d calls, host %q is %v; want none, and the host adopted", len(b.api.tokens), host.InstanceID, presence)
 	}
 }
+
+// TestInstanceStaysWhileItsLaunchIsUnderWay holds that no Instance goes while the call
+// that launched its host may still be repeated.
+func TestInstanceStaysWhileItsLaunchIsUnderWay(t *testing.T) {
+	for name, underWay := range map[string]bool{"under way": true, "answered": false} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			i := b.read(t)
+			before := i.DeepCopy()
+			i.Finalizers = []string{v1alpha1.InstanceFinalizer}
+			if err := b.Client.Patch(t.Context(), i, client.MergeFrom(before)); err != nil {
+				t.Fatal(err)
+			}
+			if underWay {
+				b.busy[i.UID] = true
+			}
+			r := &Reconciler{Client: b.Client, Launcher: b.Launcher}
+			if err := r.letGo(t.Context(), &scope{before: i, instance: i.DeepCopy()}); err != nil {
+				t.Fatal(err)
+			}
+			if stays := len(b.read(t).Finalizers) > 0; stays != underWay {
+				t.Errorf("the Instance stays: %t, want %t", stays, underWay)
+			}
+		})
+	}
+}

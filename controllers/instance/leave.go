@@ -174,8 +174,13 @@ func (r *Reconciler) leaveWithoutCloud(ctx context.Context, s *scope) error {
 	return nil
 }
 
-// letGo takes the finalizer off.
+// letGo takes the finalizer off, unless the call that launched the host is still under
+// way: one whose answer was lost is repeated under its token, and then would launch for
+// an Instance that is no more. Its answer wakes this one.
 func (r *Reconciler) letGo(ctx context.Context, s *scope) error {
+	if !r.Launcher.Cancel(s.instance.UID) {
+		return nil
+	}
 	r.Launcher.Forget(s.instance.UID)
 	r.forgetReservations(s.instance.Name)
 	s.gone = true
