@@ -324,13 +324,7 @@ var _ = Describe("An AMI", func() {
 	It("runs an existing task definition by its family and revision", func(ctx context.Context) {
 		east := unique("east")
 		places(ctx, east)
-		var open *cloud.Region
-		Eventually(func() bool {
-			var ok bool
-			open, ok = fleet.Regions.Get(east)
-			return ok
-		}).Should(BeTrue())
-		registered, err := open.API().EnsureTaskDefinition(ctx, cloud.TaskDefinition{
+		registered, err := fleet.Owner(ctx, fleet.Region(east)).EnsureTaskDefinition(ctx, cloud.TaskDefinition{
 			Family: "existing-" + east, ContainerName: "browser", Image: "registry.example/browser:1",
 			Resources: cloud.Resources{CPU: 512, MemoryMiB: 256},
 			Ports:     []cloud.Port{{ContainerPort: 9000, Protocol: "udp"}},

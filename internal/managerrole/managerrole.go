@@ -9,6 +9,7 @@ package managerrole
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/mandelbox/mandelbox-operator/config/aws"
 	"github.com/mandelbox/mandelbox-operator/internal/awsemu"
@@ -22,11 +23,28 @@ const HostProfile = "hosts"
 // Of returns the role of the manager of a cluster, under config/aws/iam-policy.json.
 // Of the profiles it may give each to hosts, too.
 func Of(clusterID string, profiles ...string) (*awsemu.IAM, error) {
+	return of(aws.Policy, clusterID, profiles...)
+}
+
+// anyCluster puts the names of any ECS cluster in place of mandelbox.
+var anyCluster = strings.NewReplacer(
+	":cluster/mandelbox", ":cluster/*",
+	":container-instance/mandelbox/", ":container-instance/*/",
+	":task/mandelbox/", ":task/*/",
+)
+
+// InAnyCluster is Of for a manager whose Regions have ECS clusters of several names,
+// which its policy then has, too.
+func InAnyCluster(clusterID string) (*awsemu.IAM, error) {
+	return of([]byte(anyCluster.Replace(string(aws.Policy))), clusterID)
+}
+
+func of(policy []byte, clusterID string, profiles ...string) (*awsemu.IAM, error) {
 	principal := Principal(clusterID)
 	for _, profile := range profiles {
 		principal.InstanceProfiles[profile] = aws.HostRolePath[1:] + profile
 	}
-	role, err := awsemu.NewIAM(aws.Policy, principal)
+	role, err := awsemu.NewIAM(policy, principal)
 	if err != nil {
 		return nil, fmt.Errorf("reading the policy of the manager's role: %w", err)
 	}

@@ -38,6 +38,7 @@ import (
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
 	"github.com/mandelbox/mandelbox-operator/internal/cloud/aws"
 	"github.com/mandelbox/mandelbox-operator/internal/controlplane"
+	"github.com/mandelbox/mandelbox-operator/internal/managerrole"
 )
 
 // ClusterID is the cluster's tag in the suites' AWS.
@@ -64,7 +65,9 @@ type Fleet struct {
 	// Regions are those that the controllers opened.
 	Regions *cloud.Regions
 
-	provider cloud.Provider
+	// manager and owner are AWS as the controllers have it, under their policy, and as
+	// the owner of the account has it.
+	manager, owner cloud.Provider
 }
 
 // Start starts everything, and ends it with the suite. register adds the suite's
@@ -87,8 +90,8 @@ func Start(register func(ctrl.Manager, *cloud.Regions) error) *Fleet {
 	fleet := &Fleet{}
 	fleet.Client, err = client.New(plane.Config(), client.Options{Scheme: scheme})
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())
-	fleet.provider = fleet.startAWS()
-	fleet.Regions = cloud.NewRegions(fleet.provider, cloud.ObserverOptions{
+	fleet.startAWS()
+	fleet.Regions = cloud.NewRegions(fleet.manager, cloud.ObserverOptions{
 		ListInterval: time.Second, HotInterval: 100 * time.Millisecond, CatalogInterval: 2 * time.Second,
 		Log: ginkgo.GinkgoLogr,
 	})
@@ -113,24 +116,46 @@ func Start(register func(ctrl.Manager, *cloud.Regions) error) *Fleet {
 	return fleet
 }
 
-func (f *Fleet) startAWS() cloud.Provider {
+// startAWS starts a local AWS, in which the controllers must have been denied nothing
+// when the suite ends.
+func (f *Fleet) startAWS() {
 	delays := awsemu.FastDelays()
-	f.AWS = awsemu.New(awsemu.Options{Delays: &delays, Images: []awsemu.Image{{ID: ImageA}, {ID: ImageB}}})
+	role, err := managerrole.InAnyCluster(ClusterID)
+	gomega.Expect(err).NotTo(gomega.HaveOccurred())
+	f.AWS = awsemu.New(awsemu.Options{
+		Delays: &delays, Images: []awsemu.Image{{ID: ImageA}, {ID: ImageB}}, IAM: role, NetworkTags: managerrole.NetworkTags(),
+	})
 	listener := httptest.NewServer(f.AWS)
 	ginkgo.DeferCleanup(func() {
 		f.AWS.Close()
 		listener.Close()
+		gomega.Expect(managerrole.Verify(role)).To(gomega.Succeed())
 	})
+	f.manager, f.owner = provider("manager", listener.URL), provider(awsemu.RootAccessKey, listener.URL)
+}
+
+// provider is the local AWS for an access key.
+func provider(accessKey, endpoint string) cloud.Provider {
 	sdk, err := config.LoadDefaultConfig(context.Background(),
-		config.WithBaseEndpoint(listener.URL),
+		config.WithBaseEndpoint(endpoint),
 		config.WithRegion("us-east-1"),
-		config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider("test", "test", "")),
+		config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider(accessKey, "secret", "")),
 		config.WithRetryer(func() awssdk.Retryer { return awssdk.NopRetryer{} }),
 	)
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())
-	provider, err := aws.New(context.Background(), aws.Options{Config: sdk})
+	made, err := aws.New(context.Background(), aws.Options{Config: sdk})
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())
-	return provider
+	return made
+}
+
+// Owner is a Region's part of AWS as the owner of the account has it.
+func (f *Fleet) Owner(ctx context.Context, region *v1alpha1.Region) cloud.API {
+	ginkgo.GinkgoHelper()
+	api, err := f.owner.Open(ctx, cloud.Target{
+		ClusterID: ClusterID, Region: region.Name, AWSRegion: region.Spec.AWSRegion, ECSCluster: region.Spec.ECSCluster,
+	})
+	gomega.Expect(err).NotTo(gomega.HaveOccurred())
+	return api
 }
 
 // Region makes a Region in the default VPC of us-east-1 whose hosts have eight
@@ -158,10 +183,7 @@ func (f *Fleet) Region(name string, changes ...func(*v1alpha1.Region)) *v1alpha1
 func (f *Fleet) placeInDefaultVPC(region *v1alpha1.Region) {
 	ginkgo.GinkgoHelper()
 	ctx := context.Background()
-	api, err := f.provider.Open(ctx, cloud.Target{
-		ClusterID: ClusterID, Region: region.Name, AWSRegion: region.Spec.AWSRegion, ECSCluster: region.Spec.ECSCluster,
-	})
-	gomega.Expect(err).NotTo(gomega.HaveOccurred())
+	api := f.Owner(ctx, region)
 	if len(region.Spec.Subnets.IDs) == 0 {
 		subnets, err := api.Subnets(ctx, cloud.Selector{})
 		gomega.Expect(err).NotTo(gomega.HaveOccurred())
@@ -170,8 +192,9 @@ func (f *Fleet) placeInDefaultVPC(region *v1alpha1.Region) {
 		}
 	}
 	if len(region.Spec.SecurityGroups.IDs) == 0 {
-		region.Spec.SecurityGroups.IDs, err = api.SecurityGroups(ctx, cloud.Selector{})
+		groups, err := api.SecurityGroups(ctx, cloud.Selector{})
 		gomega.Expect(err).NotTo(gomega.HaveOccurred())
+		region.Spec.SecurityGroups.IDs = groups
 	}
 }
 
