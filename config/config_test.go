@@ -148,7 +148,7 @@ func TestDeployAndUndeploy(t *testing.T) {
 		}
 		account := "--as=system:serviceaccount:" + namespace + ":" + template.Spec.ServiceAccountName
 		g.Expect(c.run(c.KubectlPath(), "auth", "can-i", "patch", "mandelboxes.cloud.mandelbox.dev/status", "--all-namespaces", account)).To(HavePrefix("yes"))
-		g.Expect(c.run(c.KubectlPath(), "auth", "can-i", "update", "leases.coordination.k8s.io", "-n", namespace, account)).To(HavePrefix("yes"))
+		g.Expect(c.run(c.KubectlPath(), "auth", "can-i", "update", "leases.coordination.k8s.io/mandelbox-operator", "-n", namespace, account)).To(HavePrefix("yes"))
 	})
 
 	finalized := make(chan error, 1)
