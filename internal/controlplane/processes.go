@@ -25,8 +25,8 @@ const pidSuffix = ".pid"
 // runs a program with --help to learn its flags; that run is not the one to note.
 //
 // Here the API server shares its cores with whoever uses it, and has more memory than
-// it needs. With Go's default it spends a third of its processor time on collecting
-// garbage, and its requests wait for that; so it collects less often, unless it grows
+// it needs. With Go's default it spends a third of its processor time on allocating
+// memory and collecting garbage, and its requests wait for that; so it collects less often, unless it grows
 // large or the user has a say. See https://go.dev/doc/gc-guide.
 const launcherScript = `#!/bin/sh
 export GOGC="${GOGC:-400}" GOMEMLIMIT="${GOMEMLIMIT:-4GiB}"

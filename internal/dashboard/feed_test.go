@@ -80,7 +80,7 @@ func TestFeedTellsAChangeAfterAQuietWhileAtOnce(t *testing.T) {
 	source := remember(fullFleet(3, 8))
 	inBubble(t, source, func(g Gomega, p *page) {
 		p.look()
-		time.Sleep(gatherPause) // In the time of the bubble, which costs none.
+		<-time.After(gatherPause) // In the fake time of the bubble, which costs none and is exact.
 		source.toggle(0, 0)
 		g.Expect(p.wait()).To(BeZero())
 		p.look()
