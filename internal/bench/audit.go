@@ -73,16 +73,35 @@ func (w auditWrite) kind() string {
 	return w.Verb + " " + resource
 }
 
-// mark is a place in the log: what is written later comes after it.
-func (l *auditLog) mark() (int64, error) {
-	info, err := os.Stat(l.path)
+// mark is a place in the log: what is noted later comes after it. A line that is
+// being written counts as later, for its end isn't there yet; so a mark is always
+// where a line starts.
+func (l *auditLog) mark() (_ int64, err error) {
+	file, err := os.Open(l.path)
 	if errors.Is(err, os.ErrNotExist) {
 		return 0, nil
 	}
 	if err != nil {
 		return 0, fmt.Errorf("looking at the audit log: %w", err)
 	}
-	return info.Size(), nil
+	defer func() { err = errors.Join(err, file.Close()) }()
+	end, err := file.Seek(0, io.SeekEnd)
+	if err != nil {
+		return 0, fmt.Errorf("looking at the audit log: %w", err)
+	}
+	const step = 64 << 10
+	for end > 0 {
+		part := make([]byte, min(step, end))
+		start := end - int64(len(part))
+		if _, err := file.ReadAt(part, start); err != nil {
+			return 0, fmt.Errorf("looking at the audit log: %w", err)
+		}
+		if newline := bytes.LastIndexByte(part, '\n'); newline >= 0 {
+			return start + int64(newline) + 1, nil
+		}
+		end = start
+	}
+	return 0, nil
 }
 
 // since returns the manager's writes after a mark, in the order of their answers.
