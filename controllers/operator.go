@@ -257,7 +257,7 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	places.Orphans = sweeper
 	channels := &ami.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Regions: regions, ClusterID: o.ClusterID,
-		Events: events, Clock: clock.RealClock{}, Demand: assigner,
+		Events: events, Clock: clock.RealClock{}, Demand: assigner, Released: assigner.Released,
 	}
 	regions.Subscribe(func(region string, change cloud.Change) {
 		hosts.Observed(ctx, region, change)

@@ -50,6 +50,8 @@ type Reconciler struct {
 	Clock clock.PassiveClock
 	// Demand says how many Mandelboxes wait. May be nil: then none do.
 	Demand Demand
+	// Released is told of each AMI whose releases changed, as it was written. May be nil.
+	Released func(*v1alpha1.AMI)
 
 	interest interest
 }

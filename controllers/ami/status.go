@@ -41,6 +41,9 @@ func (r *Reconciler) writeStatus(ctx context.Context, s *scope, verdict trouble.
 	if err := status.Patch(ctx, r.Client, s.before, s.ami, rolled); err != nil {
 		return err
 	}
+	if rolled && r.Released != nil {
+		r.Released(s.ami.DeepCopy())
+	}
 	r.recordRollout(before, s.ami)
 	r.recordTrouble(s.ami, before.Status.Conditions)
 	return nil

@@ -70,6 +70,8 @@ type Assigner struct {
 	hosts   map[string]*v1alpha1.Instance
 	demand  map[string]map[placement.Key]int32
 	catalog placement.Catalog
+	// released are AMIs that the catalog must not be behind.
+	released released
 	// standing are the claims that there are.
 	standing standing
 	// promises are the slots given here that the cache's Instances may not show yet.
@@ -87,6 +89,7 @@ func NewAssigner() *Assigner {
 		turns:    make(chan struct{}, parallelWrites),
 		writing:  map[string][]pendingClaim{},
 		promises: promises{},
+		released: released{},
 		standing: standing{},
 		queue:    placement.NewQueue(),
 		waiting:  map[types.UID]*v1alpha1.Mandelbox{},
@@ -253,7 +256,7 @@ func (a *Assigner) decide(ctx context.Context) ([]*reservation, []types.Namespac
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.catalog == nil {
-		catalog, err := readCatalog(ctx, a.Client)
+		catalog, err := a.readCatalog(ctx)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -18,17 +19,51 @@ import (
 	"github.com/mandelbox/mandelbox-operator/internal/webhook"
 )
 
-// readCatalog lists what the regions offer.
-func readCatalog(ctx context.Context, c client.Reader) (placement.Catalog, error) {
+// released are the newest versions of AMIs that this manager wrote and that its cache
+// may not show yet, by name. By an older one a session could be given a slot on a
+// release that was replaced before the session came.
+type released map[string]*v1alpha1.AMI
+
+// newest returns the newest version known of each AMI of the cache, and forgets what
+// the cache has by now, or has no more.
+func (r released) newest(cached []v1alpha1.AMI) []v1alpha1.AMI {
+	amis, behind := slices.Clone(cached), released{}
+	for i := range amis {
+		of := &amis[i]
+		if ours := r[of.Name]; ours != nil && ours.UID == of.UID && !newer(of, ours) {
+			behind[of.Name] = ours
+			amis[i] = *ours
+		}
+	}
+	clear(r)
+	maps.Copy(r, behind)
+	return amis
+}
+
+// Released takes in an AMI as it was just written, ahead of the cache: from now on
+// its sessions are given slots by this version.
+func (a *Assigner) Released(ami *v1alpha1.AMI) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if last := a.released[ami.Name]; last != nil && last.UID == ami.UID && newer(last, ami) {
+		return
+	}
+	a.released[ami.Name] = ami
+	a.catalog = nil
+	a.Wake()
+}
+
+// readCatalog lists what the regions offer; the lock is held.
+func (a *Assigner) readCatalog(ctx context.Context) (placement.Catalog, error) {
 	var regions v1alpha1.RegionList
-	if err := c.List(ctx, &regions); err != nil {
+	if err := a.Client.List(ctx, &regions); err != nil {
 		return nil, fmt.Errorf("listing Regions: %w", err)
 	}
 	var amis v1alpha1.AMIList
-	if err := c.List(ctx, &amis); err != nil {
+	if err := a.Client.List(ctx, &amis); err != nil {
 		return nil, fmt.Errorf("listing AMIs: %w", err)
 	}
-	return placement.CatalogOf(regions.Items, amis.Items), nil
+	return placement.CatalogOf(regions.Items, a.released.newest(amis.Items)), nil
 }
 
 // userLimit returns how many Mandelboxes one user may hold in a namespace; 0 is no
