@@ -57,9 +57,6 @@ func percent(inUse, budget uint64) int {
 	if inUse >= budget {
 		return leastPercent
 	}
-	room := budget - inUse
-	if room/mostPercent*100 >= inUse {
-		return mostPercent
-	}
-	return max(leastPercent, int(room*100/inUse))
+	fits := float64(budget-inUse) / float64(max(inUse, 1)) * 100
+	return int(min(max(fits, leastPercent), mostPercent))
 }

@@ -50,11 +50,16 @@ func TestPaceFollowsTheHeap(t *testing.T) {
 	t.Cleanup(func() { debug.SetGCPercent(before) })
 	Pace(64 << 20)
 	awaitPercent(t, 400)
-	caches := make([]byte, 60<<20)
-	awaitPercent(t, 40)
-	runtime.KeepAlive(caches)
-	caches = nil //nolint:wastedassign // So that it is garbage.
+	whileInUse(t, 60<<20, 40)
 	awaitPercent(t, 400)
+}
+
+// whileInUse awaits a percentage while so many bytes more are in use.
+func whileInUse(t *testing.T, size int, want uint64) {
+	t.Helper()
+	caches := make([]byte, size)
+	awaitPercent(t, want)
+	runtime.KeepAlive(caches)
 }
 
 // awaitPercent collects until the percentage is as wanted.
