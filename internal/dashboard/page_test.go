@@ -62,6 +62,20 @@ const faintTexts = `(() => {
 	return faint;
 })()`
 
+// brokenWords is a script for the words of the queue's reasons that go over several lines.
+const brokenWords = `[...document.querySelectorAll("#waiting tr > :nth-child(3)")].flatMap((cell) => {
+	const letters = [];
+	const texts = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
+	while (texts.nextNode()) for (let i = 0; i < texts.currentNode.length; i++) letters.push([texts.currentNode, i]);
+	return [...cell.textContent.matchAll(/[A-Z][a-z]*/g)].filter((word) => {
+		const [first, last] = [letters[word.index], letters[word.index + word[0].length - 1]];
+		const range = document.createRange();
+		range.setStart(...first);
+		range.setEnd(last[0], last[1] + 1);
+		return new Set([...range.getClientRects()].map((r) => r.top)).size > 1;
+	}).map((word) => word[0]);
+})`
+
 var _ = Describe("The page", func() {
 	It("shows what is wrong first, regions with their hosts and slots, rollouts and the queue", func() {
 		t := open(serve(remember(busyFleet())))
@@ -81,6 +95,12 @@ var _ = Describe("The page", func() {
 		Expect(t.count(".host[data-release=coming]")).To(Equal(4))
 		Expect(t.text("#channels")).To(And(ContainSubstring("0123456789ab → fedcba987654"), ContainSubstring("warms: 1 of 2 hosts warm, 5 old")))
 		Expect(t.text("#waiting")).To(And(ContainSubstring("team-b/john"), ContainSubstring("stable in us-west-2"), ContainSubstring("4m")))
+	})
+
+	It("breaks the reasons for waiting between their words only", func() {
+		t := open(serve(remember(busyFleet())))
+		Expect(eval[[]string](t, brokenWords)).To(BeEmpty())
+		Expect(t.text("#waiting .reason")).To(HavePrefix("NoInstanceAvailable"), "it can still be searched for and copied")
 	})
 
 	It("says so when nothing is wrong and nobody waits", func() {

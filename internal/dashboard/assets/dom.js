@@ -28,6 +28,13 @@ export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+// setWords sets a text like NoInstanceAvailable that is to break between its words.
+export function setWords(node, text) {
+  if (node.textContent === text) return;
+  const [first, ...rest] = text.split(/(?<=[a-z])(?=[A-Z])/);
+  node.replaceChildren(first, ...rest.flatMap((word) => [document.createElement("wbr"), word]));
+}
+
 // keyed gives a parent one child for each item, in their order. A child is made
 // once for each key, and filled anew with every call.
 export function keyed(parent, items, keyOf, make, fill) {

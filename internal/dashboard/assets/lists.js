@@ -4,7 +4,7 @@
 // What stands around the map: what is wrong, the channels with their rollouts, the
 // queue, the totals, and how the page stands to the cluster.
 
-import { byID, element, keyed, setAttribute, setText } from "./dom.js";
+import { byID, element, keyed, setAttribute, setText, setWords } from "./dom.js";
 import { ageElement, count, number, setAge, slotStates } from "./words.js";
 
 export function drawTotals(t) {
@@ -114,12 +114,12 @@ export function drawQueue({ total, first }) {
   keyed(
     byID("waiting"), first, (w) => `${w.namespace}/${w.name}`,
     (w) => element("tr", {},
-      element("th", { scope: "row" }, `${w.namespace}/${w.name}`), element("td"), element("td"), element("td", {}, ageElement())),
+      element("th", { scope: "row" }, `${w.namespace}/${w.name}`), element("td"), element("td", { class: "reason" }), element("td", {}, ageElement())),
     (node, w) => {
       const [session, wants, reason, since] = node.children;
       setAttribute(session, "title", `user ${w.user}`);
       setText(wants, `${w.wants} in ${w.regions.join(", ")}`);
-      setText(reason, w.reason);
+      setWords(reason, w.reason);
       setAttribute(reason, "title", w.message);
       setAge(since.firstChild, w.since);
     },
