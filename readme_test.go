@@ -24,7 +24,6 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/mandelbox/mandelbox-operator/internal/awsemu"
-	"github.com/mandelbox/mandelbox-operator/internal/cli"
 	"github.com/mandelbox/mandelbox-operator/internal/cli/demo"
 )
 
@@ -79,6 +78,7 @@ func TestReadme(t *testing.T) {
 		}
 	}
 	reader.followPages(t)
+	reader.followInline(t)
 }
 
 // reader is somebody who follows the README.
@@ -134,10 +134,7 @@ func (r *reader) planMake(t *testing.T, command string) {
 	if args[0] == "run" {
 		args[0] = "manager"
 	}
-	var out, errs bytes.Buffer
-	if status := cli.Run(append(args, "--help"), &out, &errs); status != 0 {
-		t.Errorf("%v: %s", args, &errs)
-	}
+	planOperator(t, args)
 }
 
 // askAWS asks what the command asks through the SDK, and through the AWS CLI where
