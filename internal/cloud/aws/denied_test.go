@@ -70,12 +70,18 @@ func newHeldAWS(t *testing.T) (endpoint string) {
 // openAs is what the manager of a cluster has of us-east-1, with an access key.
 func openAs(t *testing.T, accessKey, clusterID, endpoint string) cloud.API {
 	t.Helper()
+	return openTarget(t, accessKey, endpoint, cloud.Target{ClusterID: clusterID, Region: "east", AWSRegion: "us-east-1", ECSCluster: ecsCluster})
+}
+
+// openTarget is what a manager has of a target, with an access key.
+func openTarget(t *testing.T, accessKey, endpoint string, target cloud.Target) cloud.API {
+	t.Helper()
 	g := NewWithT(t)
 	provider, err := aws.New(t.Context(), aws.Options{Config: awssdk.Config{
 		BaseEndpoint: &endpoint, Credentials: credentials.NewStaticCredentialsProvider(accessKey, "secret", ""),
 	}})
 	g.Expect(err).NotTo(HaveOccurred())
-	api, err := provider.Open(t.Context(), cloud.Target{ClusterID: clusterID, Region: "east", AWSRegion: "us-east-1", ECSCluster: ecsCluster})
+	api, err := provider.Open(t.Context(), target)
 	g.Expect(err).NotTo(HaveOccurred())
 	return api
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/mandelbox/mandelbox-operator/internal/awsemu"
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
 	"github.com/mandelbox/mandelbox-operator/internal/cloud/aws"
+	"github.com/mandelbox/mandelbox-operator/internal/managerrole"
 )
 
 const (
@@ -26,14 +27,15 @@ const (
 	patience   = 10 * time.Second
 )
 
-// localAWS is a local AWS and a client of one of its regions.
+// localAWS is a local AWS, which holds the manager of the cluster c1 to its policy, and
+// a client of one of its regions.
 type localAWS struct {
 	*awsemu.Server
 	api     cloud.API
 	target  cloud.Target
 	open    func(cloud.Target) cloud.API
 	metrics *prometheus.Registry
-	// endpoint and credentials are for clients of the test's own.
+	// endpoint and credentials are for clients of the test's own, which may do anything.
 	endpoint    string
 	credentials awssdk.CredentialsProviderFunc
 }
@@ -41,12 +43,19 @@ type localAWS struct {
 func newLocalAWS(t *testing.T, opts ...func(*config.LoadOptions) error) *localAWS {
 	t.Helper()
 	g := NewWithT(t)
+	role, err := managerrole.Of("c1")
+	g.Expect(err).NotTo(HaveOccurred())
 	delays := awsemu.FastDelays()
-	server := awsemu.New(awsemu.Options{Delays: &delays, Images: []awsemu.Image{{ID: image}}})
+	server := awsemu.New(awsemu.Options{
+		Delays: &delays, Images: []awsemu.Image{{ID: image}}, IAM: role, NetworkTags: managerrole.NetworkTags(),
+	})
 	listener := httptest.NewServer(server)
 	t.Cleanup(func() {
 		server.Close()
 		listener.Close()
+		if err := managerrole.Verify(role); err != nil {
+			t.Error(err)
+		}
 	})
 	if opts == nil {
 		// One attempt a call, so that what a call meets can be asserted on.
@@ -69,9 +78,12 @@ func newLocalAWS(t *testing.T, opts ...func(*config.LoadOptions) error) *localAW
 	target := cloud.Target{ClusterID: "c1", Region: "east", AWSRegion: "us-east-1", ECSCluster: ecsCluster}
 	return &localAWS{
 		Server: server, api: open(target), target: target, open: open, metrics: registry,
-		endpoint: listener.URL, credentials: sdk.Credentials.Retrieve,
+		endpoint: listener.URL, credentials: credentials.NewStaticCredentialsProvider(awsemu.RootAccessKey, "secret", "").Retrieve,
 	}
 }
+
+// ofOurs are the tags of what the manager makes.
+var ofOurs = map[string]string{cloud.TagCluster: "c1"}
 
 // calls counts the requests of an operation so far.
 func (l *localAWS) calls(operation string) int {
@@ -100,7 +112,7 @@ func (l *localAWS) launch(t *testing.T, token string, count int32) cloud.Launch 
 func (l *localAWS) registered(t *testing.T, token string, count int32) ([]cloud.Host, map[string]cloud.ContainerHost) {
 	t.Helper()
 	g := NewWithT(t)
-	_, err := l.api.EnsureCluster(t.Context(), nil)
+	_, err := l.api.EnsureCluster(t.Context(), ofOurs)
 	g.Expect(err).NotTo(HaveOccurred())
 	hosts, err := l.api.LaunchHosts(t.Context(), l.launch(t, token, count))
 	g.Expect(err).NotTo(HaveOccurred())

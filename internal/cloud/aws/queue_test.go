@@ -18,6 +18,9 @@ import (
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
 )
 
+// eventQueue is the queue of the policy.
+const eventQueue = "mandelbox-events"
+
 // withQueue makes a queue in the local AWS, and opens the target with it.
 func withQueue(t *testing.T, opts ...func(*config.LoadOptions) error) (*localAWS, *sqs.Client) {
 	t.Helper()
@@ -26,7 +29,7 @@ func withQueue(t *testing.T, opts ...func(*config.LoadOptions) error) (*localAWS
 		Region: "us-east-1", BaseEndpoint: awssdk.String(l.endpoint),
 		Credentials: l.credentials,
 	})
-	made, err := client.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: awssdk.String("events")})
+	made, err := client.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: awssdk.String(eventQueue)})
 	g.Expect(err).NotTo(HaveOccurred())
 	l.target.EventQueueURL = *made.QueueUrl
 	l.api = l.open(l.target)
@@ -79,7 +82,7 @@ func TestTheEventsOfTheLocalAWSAreRead(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
 	l, _ := withQueue(t)
-	g.Expect(l.SendEvents("", "us-east-1", "events", awsemu.EventDelivery{})).To(Succeed())
+	g.Expect(l.SendEvents("", "us-east-1", eventQueue, awsemu.EventDelivery{})).To(Succeed())
 	hosts, members := l.registered(t, "told", 1)
 	id := hosts[0].InstanceID
 	g.Expect(l.DisconnectAgent("", "us-east-1", id)).To(Succeed())
@@ -107,12 +110,12 @@ func TestErrorsOfTheQueue(t *testing.T) {
 	l, _ := withQueue(t)
 	missing := l.target
 	missing.EventQueueURL += "-not"
-	_, err := l.open(missing).EventQueue().Receive(t.Context(), 0)
+	_, err := openTarget(t, awsemu.RootAccessKey, l.endpoint, missing).EventQueue().Receive(t.Context(), 0)
 	mustKind(g, err, cloud.KindNotFound)
 	g.Expect(err).To(MatchError("ReceiveMessage: AWS.SimpleQueueService.NonExistentQueue: The specified queue does not exist."))
 	theirs := l.target
 	theirs.RoleARN = "arn:aws:iam::111122223333:role/other"
-	_, err = l.open(theirs).EventQueue().Receive(t.Context(), 0)
+	_, err = openTarget(t, awsemu.RootAccessKey, l.endpoint, theirs).EventQueue().Receive(t.Context(), 0)
 	mustKind(g, err, cloud.KindUnauthorized)
 	for code, kind := range map[string]cloud.Kind{
 		"AccessDenied": cloud.KindUnauthorized, "KmsAccessDenied": cloud.KindUnauthorized, "OverLimit": cloud.KindThrottled,

@@ -44,7 +44,7 @@ func TestARegionIsObserved(t *testing.T) {
 	observer, api := region.Observer(), region.API()
 	g.Eventually(observer.Synced).Should(BeTrue())
 
-	_, err = api.EnsureCluster(ctx, nil)
+	_, err = api.EnsureCluster(ctx, ofOurs)
 	g.Expect(err).NotTo(HaveOccurred())
 	definition, err := api.EnsureTaskDefinition(ctx, definition())
 	g.Expect(err).NotTo(HaveOccurred())
@@ -113,7 +113,7 @@ func TestARoleLeadsIntoAnotherAccount(t *testing.T) {
 	g, l := NewWithT(t), newLocalAWS(t)
 	target := l.target
 	target.RoleARN = "arn:aws:iam::123456789012:role/operator"
-	arn, err := l.open(target).EnsureCluster(t.Context(), nil)
+	arn, err := l.open(target).EnsureCluster(t.Context(), ofOurs)
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(arn).To(ContainSubstring(":123456789012:"))
 	g.Expect(l.calls("AssumeRole")).To(Equal(1))

@@ -24,7 +24,7 @@ func TestSpotInterruptionsAreFoundAtTheNotice(t *testing.T) {
 	g.Expect(err).NotTo(HaveOccurred())
 	theirs := launch
 	theirs.Token, theirs.Tags = "theirs", nil
-	others, err := l.api.LaunchHosts(t.Context(), theirs)
+	others, err := openAs(t, awsemu.RootAccessKey, "c2", l.endpoint).LaunchHosts(t.Context(), theirs)
 	g.Expect(err).NotTo(HaveOccurred())
 	list, err := l.api.ListSpotInterruptions(t.Context())
 	g.Expect(err).NotTo(HaveOccurred())
