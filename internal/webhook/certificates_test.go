@@ -4,11 +4,13 @@
 package webhook_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"encoding/pem"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +19,7 @@ import (
 	. "github.com/onsi/gomega"
 	"github.com/open-policy-agent/cert-controller/pkg/rotator"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mandelbox/mandelbox-operator/internal/webhook"
@@ -164,6 +167,7 @@ var _ = Describe("The webhook certificate", func() {
 		before := stored(ctx)
 		old := firstOf(before.Data["ca.crt"])
 		DeferCleanup(certificateClock.SetTime, time.Now())
+		versions := watchSecret(ctx, before)
 		underLoad(ctx, func() {
 			certificateClock.SetTime(old.NotAfter.AddDate(0, 0, -120))
 			// What the replicas would see at their next look, they see at a change.
@@ -182,8 +186,65 @@ var _ = Describe("The webhook certificate", func() {
 		Expect(secret.Data["ca.key"]).NotTo(Equal(before.Data["ca.key"]))
 		_, beside := pem.Decode(secret.Data["ca.crt"])
 		Expect(firstOf(beside).Raw).To(Equal(old.Raw), "the old CA, of which a replica may still serve a certificate")
+		expectAnnounced(versions())
 	})
 })
+
+// version is a version of a Secret, and when it was seen.
+type version struct {
+	*corev1.Secret
+	seen time.Time
+}
+
+// watchSecret follows a Secret from this version on, and returns what ends that and
+// tells the versions that there were.
+func watchSecret(ctx context.Context, from *corev1.Secret) func() []version {
+	GinkgoHelper()
+	watcher, err := client.NewWithWatch(plane.Config(), client.Options{Scheme: scheme})
+	Expect(err).NotTo(HaveOccurred())
+	watch, err := watcher.Watch(ctx, &corev1.SecretList{}, client.InNamespace(from.Namespace),
+		&client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: from.ResourceVersion}})
+	Expect(err).NotTo(HaveOccurred())
+	versions, ended := []version{{from, time.Now()}}, make(chan struct{})
+	go func() {
+		defer close(ended)
+		for event := range watch.ResultChan() {
+			if secret, ok := event.Object.(*corev1.Secret); ok && secret.Name == from.Name {
+				versions = append(versions, version{secret, time.Now()})
+			}
+		}
+	}()
+	return func() []version {
+		watch.Stop()
+		<-ended
+		return versions
+	}
+}
+
+// expectAnnounced expects of each certificate in the versions of a Secret that its CA
+// had been in the bundle, which API servers are given, for the overlap when it came:
+// an API server that hears late of a CA must never meet a certificate of it.
+func expectAnnounced(versions []version) {
+	GinkgoHelper()
+	changes := 0
+	for i := range versions[1:] {
+		before, after := versions[i], versions[i+1]
+		if bytes.Equal(before.Data[corev1.TLSCertKey], after.Data[corev1.TLSCertKey]) {
+			continue
+		}
+		changes++
+		issued := firstOf(after.Data[corev1.TLSCertKey])
+		announced := slices.IndexFunc(versions[:i+1], func(v version) bool {
+			roots := x509.NewCertPool()
+			roots.AppendCertsFromPEM(v.Data["ca.crt"])
+			_, err := issued.Verify(x509.VerifyOptions{Roots: roots})
+			return err == nil
+		})
+		Expect(announced).NotTo(Equal(-1), "a certificate came together with its CA")
+		Expect(after.seen.Sub(versions[announced].seen)).To(BeNumerically(">=", overlap))
+	}
+	Expect(changes).To(Equal(1))
+}
 
 // firstOf is the first certificate of a bundle.
 func firstOf(bundle []byte) *x509.Certificate {

@@ -44,6 +44,9 @@ var (
 	certificateClock = clocktesting.NewFakePassiveClock(time.Now())
 )
 
+// overlap is how long a new CA is announced before it is used.
+const overlap = 3 * time.Second
+
 // server is a manager that serves the webhooks, outside the cluster.
 type server struct {
 	ctrl.Manager
@@ -106,7 +109,7 @@ func serve(configuration string, options webhook.Options, devs metav1.LabelSelec
 	ready := make(chan struct{})
 	Expect(webhook.AddCertificates(ctx, manager, webhook.CertOptions{
 		CertDir: dir, ExtraDNSNames: []string{"localhost"}, ConfigurationName: configuration,
-		Clock: certificateClock, Overlap: 3 * time.Second,
+		Clock: certificateClock, Overlap: overlap,
 	}, ready)).To(Succeed())
 	Expect(webhook.SetupWithManager(manager, options)).To(Succeed())
 
