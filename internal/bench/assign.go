@@ -86,11 +86,17 @@ func (r *run) assign(ctx context.Context, part string, sessions int, f func(cont
 	if err := w.aws.limit(ctx, true); err != nil {
 		return err
 	}
-	if a.watch, err = watchSessions(ctx, w.plane.Config(), nil); err != nil {
+	if err := a.watchAnew(ctx); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, a.watch.stop()) }()
 	return f(ctx, a)
+}
+
+// watchAnew watches sessions, from what there is by now.
+func (a *assignment) watchAnew(ctx context.Context) (err error) {
+	a.watch, err = watchSessions(ctx, a.plane.Config(), nil)
+	return err
 }
 
 // cool waits until the manager looks at its new hosts no more: it does so every
@@ -175,9 +181,14 @@ func (a *assignment) writes(ctx context.Context, w window) (done []auditWrite, e
 }
 
 // standBy ends the manager that leads and starts one that doesn't: it serves the
-// same webhooks and has the same watches, and writes nothing.
+// same webhooks and has the same watches, and writes nothing. The API server is a new
+// one, as it was for the manager: what it has lived through decides how large its heap
+// is, and so how often it collects garbage, which takes both cores.
 func (a *assignment) standBy(ctx context.Context) error {
 	if err := a.stopManager(a.manager); err != nil {
+		return err
+	}
+	if err := a.restartAPIServer(ctx); err != nil {
 		return err
 	}
 	lease := &coordinationv1.Lease{}
@@ -191,6 +202,41 @@ func (a *assignment) standBy(ctx context.Context) error {
 		return fmt.Errorf("taking the manager's lease: %w", err)
 	}
 	var err error
-	a.manager, err = a.startManager(ctx)
-	return err
+	if a.manager, err = a.startManager(ctx); err != nil {
+		return err
+	}
+	return a.calm(ctx)
+}
+
+// restartAPIServer puts a new API server in the place of the one that runs, and
+// watches sessions there.
+func (a *assignment) restartAPIServer(ctx context.Context) error {
+	if err := a.watch.stop(); err != nil {
+		return err
+	}
+	if err := a.plane.KillAPIServer(ctx); err != nil {
+		return err
+	}
+	if err := a.plane.StartAPIServer(ctx); err != nil {
+		return err
+	}
+	return a.watchAnew(ctx)
+}
+
+// calm waits until the API server has done what it does after its start.
+func (a *assignment) calm(ctx context.Context) error {
+	const pause, little = 2 * time.Second, 100 * time.Millisecond
+	last, since := time.Duration(-1), time.Now()
+	return a.await(ctx, time.Minute, "the API server to be at rest", func(context.Context) (bool, error) {
+		if a.Small || last >= 0 && time.Since(since) < pause {
+			return a.Small, nil
+		}
+		used, err := usageOf(a.plane.PIDs()["kube-apiserver"])
+		if err != nil {
+			return false, err
+		}
+		rests := last >= 0 && used.cpu-last < little
+		last, since = used.cpu, time.Now()
+		return rests, nil
+	})
 }
