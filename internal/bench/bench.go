@@ -122,6 +122,11 @@ func Run(ctx context.Context, name string, o Options) (err error) {
 		}()
 		r.log = file
 	}
+	if o.Profiles != "" {
+		if err := os.MkdirAll(o.Profiles, 0o750); err != nil {
+			return fmt.Errorf("making the folder for profiles: %w", err)
+		}
+	}
 	silenced()
 	r.result.set("bench", "%s", name)
 	if err := all[at].run(ctx, r); err != nil {

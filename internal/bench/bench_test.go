@@ -5,7 +5,11 @@ package bench_test
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"io"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -99,6 +103,19 @@ func TestScale(t *testing.T) {
 func TestFailover(t *testing.T) {
 	t.Parallel()
 	numbers(t, small(t, "failover"), "killed_s", "stopped_s", "cold_s")
+}
+
+// A folder for profiles that is missing is found out at the start, not at the end.
+func TestProfilesGetTheirFolder(t *testing.T) {
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	folder := filepath.Join(t.TempDir(), "not", "there")
+	if err := bench.Run(ended, "idle", bench.Options{Out: io.Discard, Small: true, Profiles: folder}); !errors.Is(err, context.Canceled) {
+		t.Errorf("the run ended with %v", err)
+	}
+	if _, err := os.Stat(folder); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestParseResult(t *testing.T) {
