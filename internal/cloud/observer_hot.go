@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"time"
 )
@@ -24,9 +25,12 @@ const (
 	maxHotInterval = 30 * time.Second
 )
 
-// hotLoop looks at what is in motion over and over until the context ends.
+// hotLoop looks at what is in motion over and over until the context ends. The first
+// look comes at random within the interval: regions that are opened together would
+// else all look at the same moment, and a second's news of all of them would
+// reach the API server at once, with what people wait for behind it.
 func (o *Observer) hotLoop(ctx context.Context) {
-	wait := o.opts.HotInterval
+	wait := rand.N(o.opts.HotInterval)
 	for o.pause(ctx, wait) {
 		limited, cancel := context.WithTimeout(ctx, hotTimeout)
 		err := o.lookAtHot(limited)
@@ -71,6 +75,8 @@ func (o *Observer) hotSet() hotSet {
 		_, registered := o.containerHost(id)
 		return registered || o.hosts.items[id].value.State != HostRunning
 	})
+	// Whoever stopped a task asked to watch it for a while; it is all over sooner.
+	set.tasks = slices.DeleteFunc(set.tasks, func(arn string) bool { return o.tasks.items[arn].value.Stopped() })
 	return set
 }
 

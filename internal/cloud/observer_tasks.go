@@ -54,12 +54,12 @@ func (o *Observer) Tasks() []Task {
 	return tasks
 }
 
-// PutTask takes in a task that a writer got as an answer, and watches it.
+// PutTask takes in a task that a writer got as an answer. One that is in motion, as
+// a new one is, is watched until it isn't.
 func (o *Observer) PutTask(t Task) {
 	now := o.opts.Clock.Now()
 	o.mu.Lock()
 	changes := o.takeTask(t, now, now)
-	o.tasks.touch(t.ARN, now.Add(o.opts.TouchTime))
 	o.mu.Unlock()
 	o.emit(changes)
 }

@@ -271,6 +271,7 @@ func TestTasksOnlyMoveForward(t *testing.T) {
 	lagging := runningTask(2)
 	lagging.LastStatus = "PENDING"
 	w.aws.change(func(f *fakeAWS) { f.tasks["task/2"] = lagging })
+	w.TouchTask("task/2")
 	w.pass(2 * time.Second)
 	got, _ := w.Task("task/2")
 	w.g.Expect(got).To(Equal(task))
@@ -306,6 +307,27 @@ func TestATaskToldToStopIsFollowed(t *testing.T) {
 	described := w.aws.count("DescribeTasks")
 	w.pass(time.Second)
 	w.g.Expect(w.aws.count("DescribeTasks")).To(Equal(described+1), "it is in motion until it stopped")
+}
+
+func TestATaskIsFollowedNoLongerThanItMoves(t *testing.T) {
+	t.Parallel()
+	w := watch(t, quietFleet)
+	starting := runningTask(2)
+	starting.LastStatus = "PENDING"
+	w.aws.change(func(f *fakeAWS) { f.tasks["task/2"] = starting })
+	w.PutTask(starting)
+	w.pass(2 * time.Second)
+	w.g.Expect(w.aws.count("DescribeTasks")).To(Equal(2), "it starts")
+	w.aws.change(func(f *fakeAWS) { f.tasks["task/2"] = runningTask(2) })
+	w.pass(4 * time.Second)
+	w.g.Expect(w.aws.count("DescribeTasks")).To(Equal(3), "it runs, as it is to")
+
+	w.TouchTask("task/2")
+	stopped := runningTask(2)
+	stopped.LastStatus, stopped.DesiredStatus = cloud.TaskStopped, cloud.TaskStopped
+	w.aws.change(func(f *fakeAWS) { f.tasks["task/2"] = stopped })
+	w.pass(4 * time.Second)
+	w.g.Expect(w.aws.count("DescribeTasks")).To(Equal(4), "it has stopped")
 }
 
 func TestSeveralTasksOfOneStarter(t *testing.T) {
