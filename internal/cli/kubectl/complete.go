@@ -24,13 +24,13 @@ const completionTimeout = 3 * time.Second
 // completion is what cobra asks for the words that may follow.
 type completion = func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective)
 
-// completeFlags completes the flags that cli-runtime has added.
+// completeFlags completes the flags of the cluster.
 func (p *plugin) completeFlags(root *cobra.Command) {
 	cobra.CheckErr(root.RegisterFlagCompletionFunc("namespace", p.completed(func(ctx context.Context, c client.Reader, _ string) ([]string, error) {
 		return names(ctx, c, &corev1.NamespaceList{}, "")
 	})))
 	cobra.CheckErr(root.RegisterFlagCompletionFunc("context", func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		config, err := p.flags.ToRawKubeConfigLoader().RawConfig()
+		config, err := p.flags.loader().RawConfig()
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveError
 		}

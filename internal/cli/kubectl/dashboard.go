@@ -73,19 +73,19 @@ func (p *plugin) dashboard(cmd *cobra.Command, port uint16) (*dashboard.Dashboar
 
 // cluster is what the user calls the cluster: the context's name, or else its address.
 func (p *plugin) cluster() (string, error) {
-	if *p.flags.Context != "" {
-		return *p.flags.Context, nil
+	if name := p.flags.overrides.CurrentContext; name != "" {
+		return name, nil
 	}
-	raw, err := p.flags.ToRawKubeConfigLoader().RawConfig()
+	raw, err := p.flags.loader().RawConfig()
 	if err != nil {
 		return "", fmt.Errorf("reading the kubeconfig: %w", err)
 	}
 	if raw.CurrentContext != "" {
 		return raw.CurrentContext, nil
 	}
-	config, err := p.flags.ToRESTConfig()
+	config, err := p.flags.config()
 	if err != nil {
-		return "", fmt.Errorf("finding the cluster: %w", err)
+		return "", err
 	}
 	return config.Host, nil
 }

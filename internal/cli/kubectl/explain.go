@@ -32,7 +32,7 @@ NAMESPACE/NAME.`,
 				return err
 			}
 			// The queue is that of all namespaces, as far as one may see it.
-			*p.flags.Namespace = ""
+			p.flags.overrides.Context.Namespace = ""
 			snapshot, err := p.read(cmd)
 			if err != nil {
 				return err

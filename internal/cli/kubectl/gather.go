@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/discovery"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -91,12 +92,8 @@ type managerStatus struct {
 
 func (g *gathering) versions(p *plugin, managers string) versions {
 	v := versions{Plugin: p.version}
-	discovery, err := p.flags.ToDiscoveryClient()
-	if g.note("version of Kubernetes", err) {
-		server, err := discovery.ServerVersion()
-		if g.note("version of Kubernetes", err) {
-			v.Kubernetes = server.String()
-		}
+	if server, err := p.serverVersion(); g.note("version of Kubernetes", err) {
+		v.Kubernetes = server
 	}
 	for _, kind := range []string{"amis", "instances", "mandelboxes", "regions"} {
 		v.CRDs = append(v.CRDs, g.crd(kind+"."+v1alpha1.GroupVersion.Group)...)
@@ -115,6 +112,23 @@ func (g *gathering) versions(p *plugin, managers string) versions {
 		}
 	}
 	return v
+}
+
+// serverVersion asks the API server for its version.
+func (p *plugin) serverVersion() (string, error) {
+	config, err := p.flags.config()
+	if err != nil {
+		return "", err
+	}
+	asked, err := discovery.NewDiscoveryClientForConfig(config)
+	if err != nil {
+		return "", fmt.Errorf("making a client: %w", err)
+	}
+	version, err := asked.ServerVersion()
+	if err != nil {
+		return "", fmt.Errorf("asking for the version: %w", err)
+	}
+	return version.String(), nil
 }
 
 // crd reads a CRD without its schema.

@@ -17,7 +17,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
-	"k8s.io/cli-runtime/pkg/genericclioptions"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -34,7 +33,7 @@ const fieldManager = "kubectl-mandelbox"
 
 // plugin is what all subcommands share.
 type plugin struct {
-	flags   *genericclioptions.ConfigFlags
+	flags   clusterFlags
 	version string
 }
 
@@ -48,9 +47,7 @@ var silenced = sync.OnceFunc(func() {
 // New returns the command "kubectl mandelbox" of a binary of a version. It is
 // called use where it is a subcommand.
 func New(use, version string) *cobra.Command {
-	p := &plugin{flags: genericclioptions.NewConfigFlags(true), version: version}
-	// The user of a session is asked for much more often than one of a kubeconfig.
-	p.flags.AuthInfoName = nil
+	p := &plugin{version: version}
 	root := &cobra.Command{
 		Use:   use,
 		Short: "See and run a fleet of mandelboxes: kubectl mandelbox",
@@ -64,7 +61,7 @@ Put on the PATH under the name kubectl-mandelbox, the binary is "kubectl mandelb
 		PersistentPreRun: func(*cobra.Command, []string) { silenced() },
 		Annotations:      map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl mandelbox"},
 	}
-	p.flags.AddFlags(root.PersistentFlags())
+	p.flags.addTo(root.PersistentFlags())
 	p.completeFlags(root)
 	root.AddCommand(
 		p.newStatusCommand(), p.newTreeCommand(), p.newSessionsCommand(), p.newExplainCommand(), p.newLogsCommand(),
@@ -84,9 +81,9 @@ func newScheme() *runtime.Scheme {
 
 // client makes a client of the cluster that the flags name.
 func (p *plugin) client() (client.WithWatch, error) {
-	config, err := p.flags.ToRESTConfig()
+	config, err := p.flags.config()
 	if err != nil {
-		return nil, fmt.Errorf("finding the cluster: %w", err)
+		return nil, err
 	}
 	// A person waits for the answer, which may take some tens of requests.
 	config.QPS, config.Burst = 50, 100
@@ -100,7 +97,7 @@ func (p *plugin) client() (client.WithWatch, error) {
 
 // namespace is that of -n, or the kubeconfig's.
 func (p *plugin) namespace() (string, error) {
-	namespace, _, err := p.flags.ToRawKubeConfigLoader().Namespace()
+	namespace, _, err := p.flags.loader().Namespace()
 	if err != nil {
 		return "", fmt.Errorf("finding the namespace: %w", err)
 	}
@@ -110,8 +107,8 @@ func (p *plugin) namespace() (string, error) {
 // scope is the namespace of which sessions are shown: that of -n, else all, else,
 // for who may not see those, the kubeconfig's, which notes is told of.
 func (p *plugin) scope(ctx context.Context, c client.Reader, notes io.Writer) (string, error) {
-	if *p.flags.Namespace != "" {
-		return *p.flags.Namespace, nil
+	if namespace := p.flags.namespace(); namespace != "" {
+		return namespace, nil
 	}
 	err := c.List(ctx, &v1alpha1.MandelboxList{}, client.Limit(1))
 	if !apierrors.IsForbidden(err) {

@@ -63,7 +63,7 @@ func sessionsOf(ctx context.Context, c client.Reader, namespace, user string) ([
 
 // users are those who have a session.
 func (p *plugin) users(ctx context.Context, c client.Reader, _ string) ([]string, error) {
-	list, err := sessionsOf(ctx, c, *p.flags.Namespace, "")
+	list, err := sessionsOf(ctx, c, p.flags.namespace(), "")
 	if err != nil {
 		return nil, err
 	}
