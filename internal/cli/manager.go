@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"time"
 
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
@@ -98,11 +97,6 @@ credentials, endpoint and retries come from the AWS SDK's standard chain.`,
 	return cmd
 }
 
-// gcPercent is how much garbage there may be to what is in use, in place of Go's
-// 100: nearly all that is in use is the caches, which grow with the fleet, and a
-// fleet of 2,000 hosts is to fit into 300 MB.
-const gcPercent = 40
-
 // maxVerbosity is below the 8 from which the client library writes down whole objects:
 // environments and user data, which may hold secrets, are in no log.
 // See https://kubernetes.io/docs/reference/kubectl/quick-reference/#kubectl-output-verbosity-and-debugging.
@@ -112,9 +106,7 @@ func runManager(ctx context.Context, o managerOptions) error {
 	if o.verbosity < 0 || o.verbosity > maxVerbosity {
 		return fmt.Errorf("--verbosity is from 0 to %d: beyond, whole objects would be logged, with the secrets in them", maxVerbosity)
 	}
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
+	defer paceCollector()()
 	log := zap.New(zap.UseDevMode(o.development), zap.Level(zapcore.Level(-o.verbosity)))
 	ctrl.SetLogger(log)
 	restConfig, err := clientconfig.GetConfig()
