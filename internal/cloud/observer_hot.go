@@ -43,7 +43,7 @@ func (o *Observer) hotLoop(ctx context.Context) {
 		} else {
 			// What is in motion shares its budget of calls with the listings and the
 			// writers: whatever is wrong, more calls don't mend it.
-			wait = min(2*wait, max(maxHotInterval, o.opts.HotInterval))
+			wait = min(2*max(wait, o.opts.HotInterval), max(maxHotInterval, o.opts.HotInterval))
 			o.opts.Log.Error(err, "Looking at what is in motion failed; trying again", "after", wait)
 		}
 		o.mu.Lock()

@@ -19,7 +19,7 @@ const (
 	retryInterval = time.Second
 )
 
-// jittered adds up to a fifth, so that regions and managers don't call in step.
+// jittered adds up to a fifth, so that managers don't call in step.
 func jittered(d time.Duration) time.Duration {
 	return d + rand.N(d/5+1)
 }
@@ -34,21 +34,24 @@ func (o *Observer) pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// listLoop lists over and over until the context ends.
+// listLoop lists over and over until the context ends. The second listing comes at
+// random within the interval of the first. All regions are opened together, and
+// would else read thousands of hosts and tasks at the same time ever after, for a
+// second in which a session waits for its turn.
 func (o *Observer) listLoop(ctx context.Context, list func(context.Context) error) {
-	retry := retryInterval
+	retry, interval := retryInterval, rand.N(o.opts.ListInterval)
 	for {
 		limited, cancel := context.WithTimeout(ctx, listTimeout)
 		err := list(limited)
 		cancel()
-		wait := o.opts.ListInterval
+		wait := jittered(interval)
 		if err != nil {
-			wait = min(retry, wait)
+			wait = jittered(min(retry, o.opts.ListInterval))
 			retry = min(2*retry, o.opts.ListInterval)
 		} else {
-			retry = retryInterval
+			retry, interval = retryInterval, o.opts.ListInterval
 		}
-		if !o.pause(ctx, jittered(wait)) {
+		if !o.pause(ctx, wait) {
 			return
 		}
 	}

@@ -330,6 +330,30 @@ func TestATaskIsFollowedNoLongerThanItMoves(t *testing.T) {
 	w.g.Expect(w.aws.count("DescribeTasks")).To(Equal(4), "it has stopped")
 }
 
+func TestRegionsOpenedTogetherLookAtTimesOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	const regions = 20
+	looked, listed := map[int]bool{}, map[time.Duration]bool{}
+	for range regions {
+		w := watch(t, quietFleet)
+		w.TouchTask("task/1")
+		w.clock.Step(500 * time.Millisecond)
+		w.quiet()
+		looked[w.aws.count("DescribeTasks")] = true
+
+		began := w.clock.Now()
+		for w.aws.count("ListTasks") < 2 {
+			w.pass(time.Second)
+		}
+		took := w.clock.Since(began)
+		w.g.Expect(took).To(BeNumerically("<=", 36*time.Second))
+		listed[took] = true
+	}
+	g := NewWithT(t)
+	g.Expect(looked).To(HaveLen(2), "in half an interval some have looked, and some have not")
+	g.Expect(len(listed)).To(BeNumerically(">", 3), "they list again at different times: %v", listed)
+}
+
 func TestSeveralTasksOfOneStarter(t *testing.T) {
 	t.Parallel()
 	w := watch(t, quietFleet)
