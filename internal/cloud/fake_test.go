@@ -23,8 +23,8 @@ type fakeAWS struct {
 	types          map[string]cloud.InstanceType
 	subnets        []cloud.Subnet
 	fail           map[string]error
-	calls          map[string]int
-	asked          map[string][]string
+	// asked are the ids of each call of each operation.
+	asked map[string][][]string
 	// onDescribe is called within each describe, which fails with its error.
 	onDescribe func() error
 }
@@ -38,8 +38,7 @@ func newFakeAWS() *fakeAWS {
 		interrupted:    map[string]cloud.SpotInterruption{},
 		types:          map[string]cloud.InstanceType{},
 		fail:           map[string]error{},
-		calls:          map[string]int{},
-		asked:          map[string][]string{},
+		asked:          map[string][][]string{},
 	}
 }
 
@@ -54,20 +53,19 @@ func (f *fakeAWS) change(how func(*fakeAWS)) {
 func (f *fakeAWS) count(op string) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.calls[op]
+	return len(f.asked[op])
 }
 
-// lastAsked are the ids of the last call of an operation.
-func (f *fakeAWS) lastAsked(op string) []string {
+// asks are the ids of each call of an operation.
+func (f *fakeAWS) asks(op string) [][]string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.asked[op]
+	return slices.Clone(f.asked[op])
 }
 
 // called notes a call and returns its failure, if it has one; the lock is held.
 func (f *fakeAWS) called(op string, ids ...string) error {
-	f.calls[op]++
-	f.asked[op] = ids
+	f.asked[op] = append(f.asked[op], ids)
 	return f.fail[op]
 }
 
