@@ -25,7 +25,7 @@ kind: Policy
 omitStages: [RequestReceived]
 rules:
 - level: Request
-  users: [` + userManager + `, ` + userBare + `]
+  users: ["` + userManager + `", "` + userBare + `"]
   verbs: [create, update, patch, delete, deletecollection]
 - level: None
 `

@@ -30,12 +30,6 @@ import (
 	"github.com/mandelbox/mandelbox-operator/internal/webhook"
 )
 
-// Who writes, by the names in the audit log.
-const (
-	userManager = "mandelbox-manager"
-	userBare    = "bare-client"
-)
-
 // pollInterval is the time between two looks at what is waited for.
 const pollInterval = 100 * time.Millisecond
 
@@ -95,11 +89,6 @@ func newWorld(ctx context.Context, r *run, o worldOptions) (_ *world, err error)
 	w.stops = append(w.stops, func() error {
 		return errors.Join(w.aws.denied(context.WithoutCancel(ctx)), w.aws.end(syscall.SIGTERM))
 	})
-	for _, name := range append([]string{webhook.DefaultNamespace}, tenants...) {
-		if err := w.people.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}); err != nil {
-			return nil, fmt.Errorf("creating namespace %s: %w", name, err)
-		}
-	}
 	if w.webhooks {
 		if w.webhookPort, err = freePort(ctx); err != nil {
 			return nil, err
@@ -130,13 +119,31 @@ func (w *world) startPlane(ctx context.Context) error {
 	})
 	detach()
 	w.audit = &auditLog{path: w.plane.AuditLogPath()}
-	if w.people, err = client.NewWithWatch(w.plane.Config(), client.Options{Scheme: controllers.NewScheme()}); err != nil {
+	return w.addAccounts(ctx)
+}
+
+// addAccounts makes the namespaces, and those who read and write.
+func (w *world) addAccounts(ctx context.Context) error {
+	admin, err := client.New(w.plane.Config(), client.Options{Scheme: controllers.NewScheme()})
+	if err != nil {
 		return fmt.Errorf("making a client: %w", err)
 	}
-	if w.bare, err = w.plane.AddUser(userBare, "system:masters"); err != nil {
+	for _, name := range append([]string{webhook.DefaultNamespace}, tenants...) {
+		if err := admin.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}); err != nil {
+			return fmt.Errorf("creating namespace %s: %w", name, err)
+		}
+	}
+	people, err := account(ctx, w.plane.Config(), accountPeople)
+	if err != nil {
 		return err
 	}
-	manager, err := w.plane.AddUser(userManager, "system:masters")
+	if w.people, err = client.NewWithWatch(people, client.Options{Scheme: controllers.NewScheme()}); err != nil {
+		return fmt.Errorf("making a client: %w", err)
+	}
+	if w.bare, err = account(ctx, w.plane.Config(), accountBare); err != nil {
+		return err
+	}
+	manager, err := account(ctx, w.plane.Config(), accountManager)
 	if err != nil {
 		return err
 	}
@@ -149,7 +156,7 @@ func writeKubeconfig(path string, config *rest.Config) error {
 	const name = "bench"
 	c := clientcmdapi.NewConfig()
 	c.Clusters[name] = &clientcmdapi.Cluster{Server: config.Host, CertificateAuthorityData: config.CAData}
-	c.AuthInfos[name] = &clientcmdapi.AuthInfo{ClientCertificateData: config.CertData, ClientKeyData: config.KeyData}
+	c.AuthInfos[name] = &clientcmdapi.AuthInfo{Token: config.BearerToken}
 	c.Contexts[name] = &clientcmdapi.Context{Cluster: name, AuthInfo: name}
 	c.CurrentContext = name
 	if !strings.Contains(config.Host, "://") {
