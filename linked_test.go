@@ -12,7 +12,7 @@ import (
 )
 
 // TestNothingIsLinkedForPlugins holds that no dependency brings Go's package plugin,
-// for whose sake the linker keeps what nobody calls, and every name: 40 MB of each
+// for whose sake the linker keeps what nobody calls, and every name: 30 MB of each
 // manager's memory.
 func TestNothingIsLinkedForPlugins(t *testing.T) {
 	t.Parallel()

@@ -14,7 +14,7 @@ import (
 // clusterFlags say which cluster is asked, and as whom, as kubectl's own flags do.
 // They are client-go's: those of k8s.io/cli-runtime bring kustomize with them, and by
 // it Go's plugin package, for which the linker keeps every function that there is and
-// its name; each manager would have 40 MB more in memory.
+// its name; each manager would have 30 MB more in memory.
 // See https://pkg.go.dev/cmd/link and https://pkg.go.dev/plugin.
 type clusterFlags struct {
 	kubeconfig string
