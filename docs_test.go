@@ -54,6 +54,19 @@ var (
 	fence   = regexp.MustCompile("(?ms)^ *```.*?^ *```")
 )
 
+// missing finds what stands for a text that is still to be written.
+var missing = regexp.MustCompile(`(?m)^[A-Z]{4,}$|\b(?:TODO|TBD|FIXME)\b`)
+
+// TestNothingIsStillToBeWritten sees that no page was left with a gap.
+func TestNothingIsStillToBeWritten(t *testing.T) {
+	t.Parallel()
+	for _, page := range append(pages(t), "README.md") {
+		if gaps := missing.FindAllString(string(fence.ReplaceAll(read(t, page), nil)), -1); len(gaps) > 0 {
+			t.Errorf("%s has gaps: %q", page, gaps)
+		}
+	}
+}
+
 // TestLinks sees that what the pages point to in this repository is there, down to the
 // heading, that the README's table of folders is right, and that every page can be
 // reached from the README.

@@ -11,7 +11,7 @@ import (
 
 // Nearly all that a manager has in use is its caches, which grow with the fleet: 100
 // MB with 2,000 hosts. How much garbage there may be before it is collected is made of
-// a part for each fleet, so that a small one's heap isn't collected ten times a
+// a part for each fleet, so that a small one's heap isn't collected several times a
 // second, and one in proportion, which is less than Go's 100 %, for the large one's.
 const (
 	// ballast is counted as in use by the collector and is never touched, so that it
