@@ -26,6 +26,7 @@ func (f *clusterFlags) addTo(flags *pflag.FlagSet) {
 	names := clientcmd.RecommendedConfigOverrideFlags("")
 	// The user of a session is asked for much more often than one of a kubeconfig.
 	names.ContextOverrideFlags.AuthInfoName.LongName = ""
+	names.ClusterOverrideFlags.APIServer.ShortName = "s"
 	// Kubernetes has no passwords any more.
 	names.AuthOverrideFlags.Username.LongName = ""
 	names.AuthOverrideFlags.Password.LongName = ""
