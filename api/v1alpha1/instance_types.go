@@ -257,8 +257,13 @@ type Instance struct {
 	// spec pins what the host is launched from.
 	// +required
 	Spec InstanceSpec `json:"spec,omitzero"`
+	// The manager alone writes it, many times in an object's life: that is noted of the
+	// whole (see https://kubernetes.io/docs/reference/using-api/server-side-apply/#custom-resources-and-server-side-apply),
+	// as for a Mandelbox.
+
 	// status is what was observed of the host.
 	// +optional
+	// +structType=atomic
 	// +kubebuilder:default:={"observedGeneration":-1}
 	Status InstanceStatus `json:"status,omitzero"`
 }

@@ -248,8 +248,13 @@ type Mandelbox struct {
 	// spec says whose session it is, where it may run and for how long.
 	// +required
 	Spec MandelboxSpec `json:"spec,omitzero"`
+	// The manager alone writes it, many times in an object's life: that is noted of the
+	// whole (see https://kubernetes.io/docs/reference/using-api/server-side-apply/#custom-resources-and-server-side-apply),
+	// since notes of each field were nearly half of the object.
+
 	// status is what was observed of the session.
 	// +optional
+	// +structType=atomic
 	// +kubebuilder:default:={"observedGeneration":-1}
 	Status MandelboxStatus `json:"status,omitzero"`
 }

@@ -273,6 +273,7 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: status
       type:
         namedType: com.github.mandelbox.mandelbox-operator.api.v1alpha1.InstanceStatus
+        elementRelationship: atomic
       default:
         observedGeneration: -1
 - name: com.github.mandelbox.mandelbox-operator.api.v1alpha1.InstancePhase
@@ -456,6 +457,7 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: status
       type:
         namedType: com.github.mandelbox.mandelbox-operator.api.v1alpha1.MandelboxStatus
+        elementRelationship: atomic
       default:
         observedGeneration: -1
 - name: com.github.mandelbox.mandelbox-operator.api.v1alpha1.MandelboxPhase
