@@ -92,14 +92,10 @@ func (w Writer) Done() {
 // unless before is the newest version: needed wherever a list is replaced that
 // others write too.
 func Patch(ctx context.Context, c client.Client, before, after client.Object, lock bool) error {
-	if equality.Semantic.DeepEqual(before, after) {
+	if equality.Semantic.DeepEqual(statusOf(before), statusOf(after)) {
 		return nil
 	}
-	patch := client.MergeFrom(before)
-	if lock {
-		patch = client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
-	}
-	if err := c.Status().Patch(ctx, after, patch); err != nil {
+	if err := c.Status().Patch(ctx, after, difference{before: before, lock: lock}); err != nil {
 		return fmt.Errorf("writing the status of %s: %w", client.ObjectKeyFromObject(after), err)
 	}
 	return nil
