@@ -63,6 +63,7 @@ type taskContainer struct {
 	spec           containerSpec // with the overrides applied
 	behaviour      behaviour
 	last           string
+	checked        bool // its health check has run
 	exitCode       *int
 	reason         string
 	bindings       []ecsNetworkBinding
@@ -78,7 +79,7 @@ func (cl *cluster) task(r *region, ref string) *task {
 // health is a container's health: UNKNOWN until its check, if it has one, has run.
 func (ct *taskContainer) health() string {
 	switch {
-	case ct.spec.HealthCheck == nil || ct.last != taskRunning:
+	case !ct.checked || ct.last != taskRunning:
 		return "UNKNOWN"
 	case ct.behaviour.unhealthy:
 		return "UNHEALTHY"

@@ -100,12 +100,23 @@ func (r *region) runContainers(t *task) {
 		ct.last = taskRunning
 		ct.runtimeID = r.srv.dice.hex(32) + r.srv.dice.hex(32)
 		r.bindPorts(t, ct)
+		if ct.spec.HealthCheck != nil {
+			r.after(r.delays().HealthCheck, func() { r.checkHealth(t, ct) })
+		}
 		if !ct.behaviour.exits {
 			continue
 		}
 		r.after(ct.behaviour.exitAfter, func() {
 			r.onHost(t.host, func() { r.containerExited(t, ct, ct.behaviour.exitCode, "") })
 		})
+	}
+}
+
+// checkHealth has the health check of a container run, if that still does.
+func (r *region) checkHealth(t *task, ct *taskContainer) {
+	if ct.last == taskRunning {
+		ct.checked = true
+		r.taskChanged(t)
 	}
 }
 

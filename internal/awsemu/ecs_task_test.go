@@ -37,6 +37,11 @@ func TestTaskLifecycle(t *testing.T) {
 	f.expectStatus(arn, "ACTIVATING/RUNNING")
 	f.clock.Step(d.TaskStart / 2)
 	running := f.expectStatus(arn, "RUNNING/RUNNING")
+	if running.HealthStatus != types.HealthStatusUnknown {
+		t.Errorf("health %s before the check has run", running.HealthStatus)
+	}
+	f.clock.Step(d.HealthCheck)
+	running = f.expectStatus(arn, "RUNNING/RUNNING")
 	checkRunning(t, running)
 	if ci := f.containerInstance(host); ci.RunningTasksCount != 1 || *running.ContainerInstanceArn != *ci.ContainerInstanceArn {
 		t.Errorf("host counts %d running tasks", ci.RunningTasksCount)

@@ -82,6 +82,9 @@ type Delays struct {
 	TaskPull time.Duration
 	// TaskStart is the time a task takes to start once its image is there.
 	TaskStart time.Duration
+	// HealthCheck is the time from a container's start until its health check, if it
+	// has one, says how it is.
+	HealthCheck time.Duration
 	// TaskStop is the time a task takes from being told to stop until stopped.
 	TaskStop time.Duration
 	// VisibilityLag is how long reads don't see something just created.
@@ -103,6 +106,7 @@ func (d *Delays) fields() map[string]*time.Duration {
 		"spotNotice":           &d.SpotNotice,
 		"taskPull":             &d.TaskPull,
 		"taskStart":            &d.TaskStart,
+		"healthCheck":          &d.HealthCheck,
 		"taskStop":             &d.TaskStop,
 		"visibilityLag":        &d.VisibilityLag,
 		"terminatedRetention":  &d.TerminatedRetention,
@@ -147,6 +151,7 @@ func DefaultDelays() Delays {
 		SpotNotice:           2 * time.Minute,
 		TaskPull:             3 * time.Second,
 		TaskStart:            300 * time.Millisecond,
+		HealthCheck:          time.Second,
 		TaskStop:             500 * time.Millisecond,
 		TerminatedRetention:  time.Hour,
 		StoppedTaskRetention: time.Hour,
@@ -165,6 +170,7 @@ func FastDelays() Delays {
 		SpotNotice:           200 * time.Millisecond,
 		TaskPull:             30 * time.Millisecond,
 		TaskStart:            10 * time.Millisecond,
+		HealthCheck:          20 * time.Millisecond,
 		TaskStop:             20 * time.Millisecond,
 		TerminatedRetention:  time.Hour,
 		StoppedTaskRetention: time.Hour,
