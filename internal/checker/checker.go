@@ -126,9 +126,23 @@ type Version struct {
 	Object client.Object
 	// Deleted says that this is the object's last version.
 	Deleted bool
-	// Initial says that it comes from the list before the watch: what it says has
-	// been true for nobody knows how long.
-	Initial bool
+	// Listed is the version of the list that it comes from, which a watch followed;
+	// empty if a watch told of it. What is listed has been true for nobody knows how
+	// long.
+	Listed string
+}
+
+// revision is from when on what the version says is held to be true: a listed
+// Mandelbox from the list on, because Instances were listed before and so what backs
+// it is known from then on; what else was listed, always.
+func (v Version) revision() (uint64, error) {
+	if v.Listed == "" {
+		return strconv.ParseUint(v.Object.GetResourceVersion(), 10, 64)
+	}
+	if _, session := v.Object.(*v1alpha1.Mandelbox); session {
+		return strconv.ParseUint(v.Listed, 10, 64)
+	}
+	return 0, nil
 }
 
 // Violation is a promise that was broken.
@@ -146,7 +160,8 @@ func (v Violation) String() string {
 }
 
 // Checker judges what it is fed. Its methods may be called concurrently, but
-// versions of one kind must come in their order.
+// versions of one kind must come in their order, and Instances be listed before
+// Mandelboxes, as Follow does both.
 type Checker struct {
 	options Options
 
@@ -189,13 +204,10 @@ func (c *Checker) Version(now time.Time, v Version) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.versions++
-	revision, err := strconv.ParseUint(v.Object.GetResourceVersion(), 10, 64)
+	revision, err := v.revision()
 	if err != nil {
 		c.report(now, Truth, "resource-version", describe(v.Object), "its resourceVersion is no number: %v", err)
 		return
-	}
-	if v.Initial {
-		revision = 0
 	}
 	switch o := v.Object.(type) {
 	case *v1alpha1.Mandelbox:

@@ -57,6 +57,13 @@ func (h *history) tell(o client.Object, deleted bool) {
 	h.Version(h.now, checker.Version{Object: version, Deleted: deleted})
 }
 
+// list tells of an object as a list has it.
+func (h *history) list(o client.Object) {
+	h.pass(100 * time.Millisecond)
+	version, _ := o.DeepCopyObject().(client.Object)
+	h.Version(h.now, checker.Version{Object: version, Listed: strconv.Itoa(h.revision)})
+}
+
 // rules are the names of those that were broken.
 func (h *history) rules() []string {
 	h.pass(3 * time.Second)
@@ -94,8 +101,14 @@ func mandelbox(name string) *v1alpha1.Mandelbox {
 func (h *history) assign(m *v1alpha1.Mandelbox, i *v1alpha1.Instance, slot int32) {
 	i.Status.Claims = append(i.Status.Claims, claim(m, slot, 1))
 	h.write(i)
-	m.Status.InstanceName, m.Status.Slot, m.Status.Attempt, m.Status.Phase = i.Name, ptr.To(slot), 1, v1alpha1.MandelboxAllocated
+	h.commit(m, i, slot)
 	h.write(m)
+}
+
+// commit gives the session its slot, and tells nobody.
+func (h *history) commit(m *v1alpha1.Mandelbox, i *v1alpha1.Instance, slot int32) {
+	m.Status.InstanceName, m.Status.Slot, m.Status.Attempt, m.Status.Phase = i.Name, ptr.To(slot), 1, v1alpha1.MandelboxAllocated
+	h.revision++
 }
 
 // run has the task of the attempt run.
@@ -279,6 +292,18 @@ var stories = map[string]struct {
 		i := h.host("a").DeepCopy()
 		i.Name, i.UID, i.Status.InstanceID = "b", "b", "i-b"
 		h.write(i)
+	}},
+	"a session that is listed with a claim that came after the Instances were listed": {nil, func(h *history) {
+		m, i := mandelbox("m"), h.host("a")
+		i.Status.Claims = append(i.Status.Claims, claim(m, 0, 1))
+		h.write(i)
+		h.commit(m, i, 0)
+		h.list(m)
+	}},
+	"a session that is listed with no claim": {[]string{checker.RuleBacked}, func(h *history) {
+		m, i := mandelbox("m"), h.host("a")
+		h.commit(m, i, 0)
+		h.list(m)
 	}},
 	"Finished before the task": {[]string{checker.RuleFinished}, func(h *history) {
 		m, _, _ := h.running()

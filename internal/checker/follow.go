@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -27,56 +28,64 @@ const (
 	resumePause = 100 * time.Millisecond
 )
 
-// Follow lists each of the four kinds once and passes on what is there, and then
-// every version from exactly there on, until ctx is done. A watch that ends is
-// continued from the last version seen and never from a new list, so that no
-// version is passed over; it is an error if the API server can't do that any more.
+// Follow lists the four kinds, one after the other and Mandelboxes last, and passes on
+// what is there, and then every version of each from exactly there on, until ctx is
+// done. A watch that ends is continued from the last version seen and never from a new
+// list, so that no version is passed over; it is an error if the API server can't do
+// that any more.
 func Follow(ctx context.Context, c client.WithWatch, out chan<- Version) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	kinds := []func() client.ObjectList{
-		func() client.ObjectList { return &v1alpha1.MandelboxList{} },
-		func() client.ObjectList { return &v1alpha1.InstanceList{} },
-		func() client.ObjectList { return &v1alpha1.AMIList{} },
 		func() client.ObjectList { return &v1alpha1.RegionList{} },
+		func() client.ObjectList { return &v1alpha1.AMIList{} },
+		func() client.ObjectList { return &v1alpha1.InstanceList{} },
+		func() client.ObjectList { return &v1alpha1.MandelboxList{} },
 	}
-	ended := make(chan error, len(kinds))
+	var following errgroup.Group
 	for _, newList := range kinds {
-		go func() { ended <- followKind(ctx, c, newList, out) }()
-	}
-	var errs []error
-	for range kinds {
-		if err := <-ended; err != nil {
-			errs = append(errs, err)
+		at, err := passOn(ctx, c, newList(), out)
+		if err != nil {
 			cancel()
+			return errors.Join(err, following.Wait())
 		}
+		following.Go(func() error {
+			defer cancel() // One that ends without the context has failed.
+			return followKind(ctx, c, newList, at, out)
+		})
 	}
-	return errors.Join(errs...)
+	return following.Wait()
 }
 
-func followKind(ctx context.Context, c client.WithWatch, newList func() client.ObjectList, out chan<- Version) error {
-	list := newList()
+// passOn passes on what a list of a kind has, and returns its version. When ctx is
+// done it may have passed on less.
+func passOn(ctx context.Context, c client.WithWatch, list client.ObjectList, out chan<- Version) (string, error) {
 	if err := c.List(ctx, list); err != nil {
 		if ctx.Err() != nil {
-			return nil
+			return "", nil
 		}
-		return fmt.Errorf("listing %T: %w", list, err)
+		return "", fmt.Errorf("listing %T: %w", list, err)
 	}
-	err := meta.EachListItem(list, func(item runtime.Object) error {
+	at := list.GetResourceVersion()
+	return at, meta.EachListItem(list, func(item runtime.Object) error {
 		object, ok := item.(client.Object)
 		if !ok {
 			return fmt.Errorf("%T is no object", item)
 		}
-		return send(ctx, out, Version{Object: object, Initial: true})
+		send(ctx, out, Version{Object: object, Listed: at})
+		return nil
 	})
-	if err != nil {
-		return err
-	}
-	at := list.GetResourceVersion()
+}
+
+// followKind passes on every version of a kind after a list of it.
+func followKind(ctx context.Context, c client.WithWatch, newList func() client.ObjectList, at string, out chan<- Version) error {
 	for ctx.Err() == nil {
-		if at, err = followFrom(ctx, c, newList(), at, out); err != nil {
-			return fmt.Errorf("watching %T from version %s: %w", list, at, err)
+		list := newList()
+		next, err := followFrom(ctx, c, list, at, out)
+		if err != nil {
+			return fmt.Errorf("watching %T from version %s: %w", list, next, err)
 		}
+		at = next
 	}
 	return nil
 }
@@ -118,18 +127,15 @@ func followFrom(ctx context.Context, c client.WithWatch, list client.ObjectList,
 		if event.Type == watch.Bookmark {
 			continue
 		}
-		if err := send(ctx, out, Version{Object: object, Deleted: event.Type == watch.Deleted}); err != nil {
-			return at, nil
-		}
+		send(ctx, out, Version{Object: object, Deleted: event.Type == watch.Deleted})
 	}
 	return at, nil
 }
 
-func send(ctx context.Context, out chan<- Version, v Version) error {
+// send passes a version on, unless ctx is done.
+func send(ctx context.Context, out chan<- Version, v Version) {
 	select {
 	case out <- v:
-		return nil
 	case <-ctx.Done():
-		return ctx.Err()
 	}
 }

@@ -5,6 +5,7 @@ package checker_test
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -95,13 +96,13 @@ func TestAWatchIsContinuedAndNeverListedAnew(t *testing.T) {
 	client := s.client(t)
 	go func() { ended <- checker.Follow(ctx, client, out) }()
 	for _, want := range []struct {
-		version          string
-		initial, deleted bool
-	}{{"7", true, false}, {"11", false, false}, {"21", false, true}} {
+		version, listed string
+		deleted         bool
+	}{{"7", "10", false}, {"11", "", false}, {"21", "", true}} {
 		var v checker.Version
 		g.Eventually(out, patience).Should(Receive(&v))
 		g.Expect(v.Object.GetResourceVersion()).To(Equal(want.version))
-		g.Expect(v.Initial).To(Equal(want.initial))
+		g.Expect(v.Listed).To(Equal(want.listed))
 		g.Expect(v.Deleted).To(Equal(want.deleted))
 	}
 	cancel()
@@ -126,4 +127,29 @@ func TestMissedVersionsAreAFailure(t *testing.T) {
 			g.Eventually(ended, patience).Should(Receive(MatchError(ContainSubstring("versions were missed"))))
 		})
 	}
+}
+
+func TestSessionsAreListedAfterTheirHosts(t *testing.T) {
+	g := NewWithT(t)
+	scheme := runtime.NewScheme()
+	g.Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
+	kinds := make(chan string, 4)
+	c := fake.NewClientBuilder().WithScheme(scheme).WithInterceptorFuncs(interceptor.Funcs{
+		List: func(_ context.Context, _ client.WithWatch, list client.ObjectList, _ ...client.ListOption) error {
+			kinds <- fmt.Sprintf("%T", list)
+			return nil
+		},
+	}).Build()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- checker.Follow(ctx, c, make(chan checker.Version)) }()
+	order := map[string]int{}
+	for n := range 4 {
+		var kind string
+		g.Eventually(kinds, patience).Should(Receive(&kind))
+		order[kind] = n
+	}
+	g.Expect(order["*v1alpha1.MandelboxList"]).To(BeNumerically(">", order["*v1alpha1.InstanceList"]))
+	cancel()
+	g.Eventually(ended, patience).Should(Receive(BeNil()))
 }
