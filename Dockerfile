@@ -13,7 +13,7 @@ COPY controllers controllers
 COPY config config
 COPY internal internal
 ARG VERSION=dev
-RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath \
+RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -tags shipped,grpcnotrace -trimpath \
     -ldflags "-s -w -X github.com/mandelbox/mandelbox-operator/internal/cli.version=$VERSION" \
     -o /mandelbox-operator .
 

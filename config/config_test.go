@@ -129,10 +129,17 @@ func TestDeployAndUndeploy(t *testing.T) {
 		var configuration admissionregistrationv1.ValidatingWebhookConfiguration
 		g.Expect(c.Get(t.Context(), client.ObjectKey{Name: name}, &configuration)).To(Succeed())
 		g.Expect(configuration.Webhooks).NotTo(BeEmpty())
+		var mutating admissionregistrationv1.MutatingWebhookConfiguration
+		g.Expect(c.Get(t.Context(), client.ObjectKey{Name: name}, &mutating)).To(Succeed())
+		g.Expect(mutating.Webhooks).To(HaveLen(1))
+		called := []*admissionregistrationv1.ServiceReference{mutating.Webhooks[0].ClientConfig.Service}
 		for _, hook := range configuration.Webhooks {
+			called = append(called, hook.ClientConfig.Service)
+		}
+		for _, at := range called {
 			var service corev1.Service
-			g.Expect(c.Get(t.Context(), client.ObjectKey{Namespace: hook.ClientConfig.Service.Namespace, Name: hook.ClientConfig.Service.Name}, &service)).To(Succeed())
-			g.Expect(service.Spec.Ports[0].Port).To(Equal(*hook.ClientConfig.Service.Port))
+			g.Expect(c.Get(t.Context(), client.ObjectKey{Namespace: at.Namespace, Name: at.Name}, &service)).To(Succeed())
+			g.Expect(service.Spec.Ports[0].Port).To(Equal(*at.Port))
 		}
 	})
 	t.Run("every role that is bound exists", func(t *testing.T) {

@@ -48,12 +48,14 @@ func asDeployed(w *world) (metrics string) {
 	w.role, err = managerrole.Of(string(plane.ClusterUID()))
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(func() { Expect(managerrole.Verify(w.role)).To(Succeed()) })
-	registered := webhook.LocalConfiguration("localhost", hooks.Port)
+	validating, mutating := webhook.LocalConfigurations("localhost", hooks.Port)
 	admin, err := client.New(plane.Config(), client.Options{Scheme: controllers.NewScheme()})
 	Expect(err).NotTo(HaveOccurred())
-	Expect(admin.Create(context.Background(), registered)).To(Succeed())
+	Expect(admin.Create(context.Background(), validating)).To(Succeed())
+	Expect(admin.Create(context.Background(), mutating)).To(Succeed())
 	DeferCleanup(func() {
-		Expect(admin.Delete(context.Background(), registered)).To(Succeed())
+		Expect(admin.Delete(context.Background(), validating)).To(Succeed())
+		Expect(admin.Delete(context.Background(), mutating)).To(Succeed())
 		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: managerNamespace, Name: webhook.DefaultSecretName}}
 		Expect(client.IgnoreNotFound(admin.Delete(context.Background(), secret))).To(Succeed())
 	})
@@ -68,11 +70,14 @@ func freePort() int {
 	return listener.Addr().(*net.TCPAddr).Port
 }
 
-// awaitWebhooks waits until the API server can call the manager's webhooks.
+// awaitWebhooks waits until the API server can call the manager's webhooks, that which
+// puts the finalizer on a session among them.
 func (w *world) awaitWebhooks(ctx context.Context) {
 	GinkgoHelper()
-	Eventually(func() error {
-		return w.Create(ctx, w.newSession("probe", []string{"us-nowhere-1"}), client.DryRunAll)
+	Eventually(func(g Gomega) {
+		probe := w.newSession("probe", []string{"us-nowhere-1"})
+		g.Expect(w.Create(ctx, probe, client.DryRunAll)).To(Succeed())
+		g.Expect(probe.Finalizers).To(ConsistOf(v1alpha1.MandelboxFinalizer))
 	}).WithTimeout(time.Minute).Should(Succeed())
 }
 

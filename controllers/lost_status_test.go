@@ -6,6 +6,10 @@ package controllers_test
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
 
 	ecstypes "github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	. "github.com/onsi/ginkgo/v2"
@@ -84,8 +88,22 @@ func (w *world) expectAllAsBefore(ctx context.Context, hosts []string, tasks map
 }
 
 var _ = Describe("A fleet whose status is lost", func() {
-	It("goes on with the same hosts, slots and tasks when all of it is", func(ctx context.Context) {
-		w := newWorld()
+	DescribeTable("goes on with the same hosts, slots and tasks when all of it is", func(ctx context.Context, last bool) {
+		var held atomic.Bool
+		back := make(chan struct{})
+		w := newWorld(func(w *world) {
+			w.wrap = func(next http.RoundTripper) http.RoundTripper {
+				return roundTripper(func(r *http.Request) (*http.Response, error) {
+					if held.Load() && r.Method == http.MethodPatch && strings.HasSuffix(r.URL.Path, "/amis/stable/status") {
+						select {
+						case <-back:
+						case <-r.Context().Done():
+						}
+					}
+					return next.RoundTrip(r)
+				})
+			}
+		})
 		w.fleet(ctx, 2)
 		w.wantNoMore(ctx)
 		tasks := w.sessions(ctx, 5)
@@ -93,15 +111,26 @@ var _ = Describe("A fleet whose status is lost", func() {
 		launches, starts := w.calls("RunInstances"), w.calls("RunTask")
 		w.stopManager()
 		w.loseStatus(ctx, &v1alpha1.MandelboxList{}, &v1alpha1.InstanceList{}, &v1alpha1.AMIList{}, &v1alpha1.RegionList{})
+		held.Store(last)
 		w.watchClaims(ctx)
 		w.startManager()
+		if last {
+			adopted := WithTransform(func(i v1alpha1.Instance) string { return condition(&i, v1alpha1.ConditionReady) }, Equal("False/"+v1alpha1.ReasonProgressing))
+			Eventually(w.hosts(ctx, "")).Should(ConsistOf(adopted, adopted), func() string { return w.summary(ctx) })
+			// For longer than what else may wake them takes.
+			Consistently(w.hosts(ctx, "")).WithTimeout(3*time.Second).Should(HaveLen(2), "none goes meanwhile")
+		}
+		close(back)
 		w.expectAllAsBefore(ctx, hosts, tasks)
 		Expect(w.calls("RunInstances")).To(Equal(launches))
 		Expect(w.calls("RunTask")).To(Equal(starts))
 		Expect(w.calls("TerminateInstances")).To(BeZero())
 		w.runs(ctx, w.session(ctx, "later", []string{home}))
 		w.expectOneTaskEach(ctx, len(tasks)+1)
-	})
+	},
+		Entry("and comes back at once", false),
+		Entry("and the channel's comes back last", true),
+	)
 
 	It("gives each Instance the host of its own sessions when only that of the Instances is", func(ctx context.Context) {
 		w := newWorld()

@@ -6,6 +6,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -34,7 +35,6 @@ import (
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
 	"github.com/mandelbox/mandelbox-operator/config/crd"
 	"github.com/mandelbox/mandelbox-operator/controllers/ami"
-	"github.com/mandelbox/mandelbox-operator/controllers/index"
 	"github.com/mandelbox/mandelbox-operator/controllers/instance"
 	"github.com/mandelbox/mandelbox-operator/controllers/mandelbox"
 	"github.com/mandelbox/mandelbox-operator/controllers/orphan"
@@ -42,6 +42,7 @@ import (
 	"github.com/mandelbox/mandelbox-operator/controllers/region/census"
 	"github.com/mandelbox/mandelbox-operator/controllers/trigger"
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
+	"github.com/mandelbox/mandelbox-operator/internal/index"
 	"github.com/mandelbox/mandelbox-operator/internal/metrics"
 	"github.com/mandelbox/mandelbox-operator/internal/schema"
 	"github.com/mandelbox/mandelbox-operator/internal/tracing"
@@ -59,10 +60,10 @@ const (
 	// leaderElectionID is the name of the Lease that the leader holds.
 	leaderElectionID = "mandelbox-operator"
 	// leaderRetry is how often the leader renews its Lease, and others look whether it
-	// is free: they wait for up to 2.2 times as long between two looks, and meanwhile
-	// nobody is given a slot.
+	// is free: they wait for up to 2.2 times as long between two looks, see both its last
+	// renewal and its end by one, and meanwhile nobody is given a slot.
 	// See https://pkg.go.dev/k8s.io/client-go/tools/leaderelection#JitterFactor.
-	leaderRetry = 500 * time.Millisecond
+	leaderRetry = 250 * time.Millisecond
 )
 
 // Options say how the operator runs.
@@ -74,6 +75,8 @@ type Options struct {
 	Cloud cloud.Provider
 	// Observer says how often AWS is looked at.
 	Observer cloud.ObserverOptions
+	// LaunchTimeout bounds a launch; instance.DefaultLaunchTimeout by default.
+	LaunchTimeout time.Duration
 	// OrphanGrace and OrphanInterval say when hosts and tasks that belong to nobody
 	// are removed, and how often they are looked for; see package orphan.
 	OrphanGrace, OrphanInterval time.Duration
@@ -174,7 +177,7 @@ func managerOptions(o Options) ctrl.Options {
 	options := ctrl.Options{
 		Scheme: NewScheme(),
 		Logger: o.Log,
-		Cache:  cache.Options{DefaultTransform: cache.TransformStripManagedFields()},
+		Cache:  cache.Options{DefaultTransform: slim},
 		// Secrets are read where they are needed, not kept in memory.
 		Client:                        client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
 		Controller:                    config.Controller{SkipNameValidation: ptr.To(true)},
@@ -243,6 +246,7 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		Events:   events, Clock: clock.RealClock{}, Wake: hostChanges,
 	}
 	hosts.Launcher.Counts = counts
+	hosts.Launcher.Timeout = cmp.Or(o.LaunchTimeout, instance.DefaultLaunchTimeout)
 	places := &region.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Regions: regions, ClusterID: o.ClusterID,
 		Events: events, Clock: clock.RealClock{}, Demand: assigner, Changes: demandChanges,

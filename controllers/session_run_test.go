@@ -139,23 +139,26 @@ var _ = Describe("A session with room for it", func() {
 		Expect(w.tasksOf(ctx, near, m)).To(HaveLen(1))
 	})
 
-	It("costs at most five writes from its creation until it runs, and no Event", func(ctx context.Context) {
+	DescribeTable("costs few writes from its creation until it runs, and no Event", func(ctx context.Context, most int, comes ...func(*v1alpha1.Mandelbox)) {
 		counter := &writes{}
 		w := newWorld(func(w *world) { w.wrap = counter.wrap })
 		w.warm(ctx, near, 1)
 		counter.reset()
-		m := w.session(ctx, "frugal", []string{near})
+		m := w.session(ctx, "frugal", []string{near}, comes...)
 		w.runs(ctx, m)
 		made := counter.list()
 		AddReportEntry("writes", strings.Join(made, "\n"))
-		Expect(len(made)).To(And(BeNumerically(">", 1), BeNumerically("<=", 5)), strings.Join(made, "\n"))
+		Expect(len(made)).To(And(BeNumerically(">", 1), BeNumerically("<=", most)), strings.Join(made, "\n"))
 
 		// The recorder writes Events in order: once a later one is there, an earlier
 		// one of the other session would be too.
 		waiting := w.session(ctx, "waiting", []string{"nowhere"})
 		Eventually(w.told(ctx, waiting)).Should(ConsistOf(v1alpha1.ReasonRegionNotEnabled))
 		Expect(w.told(ctx, m)()).To(BeEmpty())
-	})
+	},
+		Entry("five without a finalizer", 5),
+		Entry("four with the finalizer from its creation", 4, held),
+	)
 })
 
 // writes records the requests by which a manager changes Mandelboxes and Instances;

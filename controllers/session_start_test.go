@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
+	"github.com/mandelbox/mandelbox-operator/controllers"
 	"github.com/mandelbox/mandelbox-operator/internal/awsemu"
 )
 
@@ -31,10 +32,19 @@ func checked(a *v1alpha1.AMI) {
 
 var _ = Describe("A session whose task does not start", func() {
 	var w *world
+	// seldomListed has AWS be listed once an hour.
+	var seldomListed bool
+	BeforeEach(func() { seldomListed = false })
 	// hosts makes two hosts of a channel.
 	hosts := func(ctx context.Context, change ...func(*v1alpha1.AMI)) {
 		GinkgoHelper()
-		w = newWorld()
+		w = newWorld(func(w *world) {
+			w.configure = func(o *controllers.Options) {
+				if seldomListed {
+					o.Observer.ListInterval = time.Hour
+				}
+			}
+		})
 		w.region(ctx, near, func(r *v1alpha1.Region) { r.Spec.Capacity.DesiredFreeMandelboxes = ptr.To[int32](16) })
 		w.channel(ctx, "stable", []string{near}, change...)
 		Eventually(w.hosts(ctx, v1alpha1.InstanceActive)).Should(HaveLen(2))
@@ -111,9 +121,14 @@ var _ = Describe("A session whose task does not start", func() {
 		Expect(m.Status.InstanceName).NotTo(Equal(host.Name))
 	})
 
-	It("runs only when its health check has passed", func(ctx context.Context) {
+	It("runs once its health check has passed, without waiting for a listing", func(ctx context.Context) {
+		seldomListed = true
 		hosts(ctx, checked)
-		w.runs(ctx, w.session(ctx, "healthy", []string{near}))
+		w.delay(func(d *awsemu.Delays) { d.HealthCheck = 500 * time.Millisecond })
+		m := w.session(ctx, "healthy", []string{near})
+		Eventually(func() []ecstypes.Task { return w.tasksOf(ctx, near, m) }).Should(ConsistOf(HaveField("LastStatus", HaveValue(Equal("RUNNING")))))
+		Expect(w.phase(ctx, m)()).To(Equal("Allocated/Starting"))
+		w.runs(ctx, m)
 	})
 
 	It("does not run while its health check fails", func(ctx context.Context) {

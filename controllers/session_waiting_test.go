@@ -12,6 +12,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
@@ -213,11 +214,11 @@ var _ = Describe("A session that has to wait", func() {
 		Expect(w.claims(ctx)()).To(Equal(4))
 	})
 
-	It("leaves the queue when it is deleted, and wants no host any more", func(ctx context.Context) {
+	DescribeTable("leaves the queue when it is deleted, and wants no host any more", func(ctx context.Context, comes ...func(*v1alpha1.Mandelbox)) {
 		w.warm(ctx, near, 1, oneSlot(1))
 		first := w.session(ctx, "first", []string{near})
 		w.runs(ctx, first)
-		second := w.session(ctx, "second", []string{near})
+		second := w.session(ctx, "second", []string{near}, comes...)
 		waits(ctx, second, v1alpha1.ReasonNoInstanceAvailable)
 		w.remove(ctx, second)
 		w.remove(ctx, first)
@@ -229,5 +230,19 @@ var _ = Describe("A session that has to wait", func() {
 			Expect(w.Get(ctx, client.ObjectKey{Name: near}, &region)).To(Succeed())
 			return ptr.Deref(region.Status.Pending, 0)
 		}).Should(BeZero())
+	},
+		Entry("without a finalizer"),
+		Entry("with the finalizer from its creation", held),
+	)
+
+	It("goes once the manager is back, if it was deleted with its finalizer on while there was none", func(ctx context.Context) {
+		waiting := w.session(ctx, "waiting", []string{"nowhere"}, held)
+		waits(ctx, waiting, v1alpha1.ReasonRegionNotEnabled)
+		w.stopManager()
+		Expect(w.Delete(ctx, waiting)).To(Succeed())
+		w.startManager()
+		Eventually(func() bool {
+			return apierrors.IsNotFound(w.Get(ctx, client.ObjectKeyFromObject(waiting), waiting))
+		}).Should(BeTrue())
 	})
 })

@@ -353,6 +353,9 @@ func (w *world) newSession(name string, regions []string) *v1alpha1.Mandelbox {
 	}
 }
 
+// held has a session come with its finalizer, as the webhook has it.
+func held(m *v1alpha1.Mandelbox) { m.Finalizers = append(m.Finalizers, v1alpha1.MandelboxFinalizer) }
+
 // session makes a Mandelbox.
 func (w *world) session(ctx context.Context, name string, regions []string, change ...func(*v1alpha1.Mandelbox)) *v1alpha1.Mandelbox {
 	GinkgoHelper()

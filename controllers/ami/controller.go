@@ -36,7 +36,7 @@ type Demand interface {
 
 // Reconciler rolls out AMIs. All fields but the marked one are required.
 type Reconciler struct {
-	// Client reads from the manager's cache, which has the indexes of controllers/index.
+	// Client reads from the manager's cache, which has the indexes of internal/index.
 	client.Client
 	// Live reads from the API server itself.
 	Live client.Reader

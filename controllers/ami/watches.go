@@ -36,17 +36,17 @@ const (
 	gatherHosts = 200 * time.Millisecond
 	// lookAfterWrite is how long after a write, which may be another manager's, the
 	// status is looked at again.
-	lookAfterWrite = time.Second
+	lookAfterWrite = 2 * time.Second
 	// gatherClaims is the same for what only takes or frees slots, which under load
 	// every host does several times a second.
-	gatherClaims = time.Second
+	gatherClaims = 2 * time.Second
 )
 
 // queue is the controller's queue.
 type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
 // SetupWithManager registers the controller. The manager's cache must have the
-// indexes of controllers/index.
+// indexes of internal/index.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	observed := &trigger.Trigger{}
 	r.Regions.Subscribe(func(region string, change cloud.Change) {

@@ -19,8 +19,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
-	"github.com/mandelbox/mandelbox-operator/controllers/index"
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
+	"github.com/mandelbox/mandelbox-operator/internal/index"
 	"github.com/mandelbox/mandelbox-operator/internal/status"
 )
 
@@ -170,14 +170,14 @@ func (r *Reconciler) sessionOf(ctx context.Context, task cloud.Task) (*v1alpha1.
 	if !ok || task.Stopped() || task.DesiredStatus == cloud.TaskStopped {
 		return nil, 0, nil
 	}
-	var list v1alpha1.MandelboxList
-	if err := r.List(ctx, &list, client.MatchingFields{index.MandelboxByUID: uid}); err != nil {
+	m, err := index.SessionOf(ctx, r.Client, uid)
+	if err != nil {
 		return nil, 0, fmt.Errorf("finding the session of task %s: %w", task.ARN, err)
 	}
-	if len(list.Items) == 0 || list.Items[0].Finished() {
+	if m == nil || m.Finished() {
 		return nil, 0, nil
 	}
-	return &list.Items[0], attempt, nil
+	return m, attempt, nil
 }
 
 // take writes the host's launch as the Instance's intent.

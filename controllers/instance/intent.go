@@ -69,7 +69,7 @@ func (l *Launcher) adopt(ctx context.Context, group []order) error {
 			delete(l.refusals, uid)
 		case err != nil:
 			l.pause(uid, err)
-		case presence == cloud.Gone && l.abandoned(o.instance.Status.Launch):
+		case presence == cloud.Gone && l.abandoned(o.instance.Status.Launch, region.Observer()):
 			l.spent[uid] = token
 			delete(l.refusals, uid)
 		default:
@@ -82,10 +82,11 @@ func (l *Launcher) adopt(ctx context.Context, group []order) error {
 	return nil
 }
 
-// abandoned says whether nobody can be at work on an intent any more; the lock is
-// held.
-func (l *Launcher) abandoned(launch *v1alpha1.Launch) bool {
-	return launch.Time.Time.Before(l.started) || l.Clock.Since(launch.Time.Time) > launchTimeout
+// abandoned says whether nobody can be at work on the missing intents of a launch any
+// more: this manager is the later one, or all that another could write or launch would
+// be to be seen by now. The lock is held.
+func (l *Launcher) abandoned(launch *v1alpha1.Launch, o *cloud.Observer) bool {
+	return launch.Time.Time.Before(l.started) || o.HostsListedSince(launch.Time.Add(intendTimeout+clockSkew))
 }
 
 // intend writes the intent on every host of a group, under a token that was never
@@ -106,6 +107,8 @@ func (l *Launcher) intend(ctx context.Context, group []order) ([]order, error) {
 }
 
 func (l *Launcher) writeIntents(ctx context.Context, group []order) ([]order, error) {
+	ctx, cancel := context.WithTimeout(ctx, intendTimeout)
+	defer cancel()
 	token := uuid.NewString()
 	now := metav1.NewTime(l.Clock.Now())
 	results := make([]error, len(group))

@@ -5,6 +5,7 @@ package instance
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -37,12 +38,22 @@ const (
 	// maxPerCall is how many hosts one call asks for. EC2 advises to split large
 	// launches. See https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html.
 	maxPerCall = 100
-	// launchTimeout bounds one round: the writes of its intents, and its call.
-	launchTimeout = time.Minute
+	// intendTimeout bounds the writes of the intents of one token: one that not all have
+	// after it is never called under by whoever began to write them.
+	intendTimeout = 10 * time.Second
+	// clockSkew is how far apart the clocks of two managers may be, and the second that
+	// a time in a status is cut to.
+	clockSkew = 5 * time.Second
 	// maxUncertainPause is the longest pause after calls that proved nothing, such as
 	// throttled ones; the first is a second, and each is twice the one before.
 	maxUncertainPause = 30 * time.Second
+	// maxHalfIntendedPause is the longest pause for a launch that was left half asked
+	// for, as all that is waited for is that time passes.
+	maxHalfIntendedPause = 5 * time.Second
 )
+
+// DefaultLaunchTimeout bounds a launch by default: the writes of its intents, and its call.
+const DefaultLaunchTimeout = time.Minute
 
 // order asks for the launch of one host. Orders whose plan and token are equal
 // share a call.
@@ -88,6 +99,9 @@ type Launcher struct {
 	Clock clock.WithTicker
 	// Wake is fired for the hosts of a launch when it was answered.
 	Wake *trigger.Trigger
+	// Timeout bounds a launch; DefaultLaunchTimeout by default. An intent of another
+	// manager may be called under for as long, whose call isn't known to have ended.
+	Timeout time.Duration
 	// Counts are told of hosts that EC2 did not give; nil for none.
 	Counts *metrics.Counts
 
@@ -111,7 +125,7 @@ type Launcher struct {
 // NewLauncher returns a Launcher.
 func NewLauncher(c client.Client, clk clock.WithTicker, wake *trigger.Trigger) *Launcher {
 	return &Launcher{
-		Client: c, Clock: clk, Wake: wake,
+		Client: c, Clock: clk, Wake: wake, Timeout: DefaultLaunchTimeout,
 		orders: map[types.UID]order{}, busy: map[types.UID]bool{}, refusals: map[types.UID]refusal{},
 		spent: map[types.UID]string{}, shortage: shortage{}, wake: make(chan struct{}, 1),
 	}
@@ -144,7 +158,7 @@ func (l *Launcher) Start(ctx context.Context) error {
 				rounds.Go(func() {
 					// The call is not the context's of whoever asked first, nor is it
 					// abandoned when the manager stops: its answer would be lost.
-					bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), launchTimeout)
+					bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.Timeout)
 					defer cancel()
 					if err := l.launch(bounded, group); err != nil {
 						log.Error(err, "A launch was not answered well", "hosts", len(group))
@@ -232,6 +246,12 @@ func (l *Launcher) Refused(i *v1alpha1.Instance) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.refused(i)
+}
+
+// Over says whether nothing can come any more of a call under the intent that isn't known:
+// what a call made that began with it would be to be seen by now.
+func (l *Launcher) Over(launch *v1alpha1.Launch, o *cloud.Observer) bool {
+	return o.HostsListedSince(launch.Time.Add(l.Timeout + clockSkew))
 }
 
 // Forget drops what is remembered of a host that is gone.
@@ -345,8 +365,11 @@ func (l *Launcher) answered(group []order, request cloud.Launch, hosts []cloud.H
 // pause has the host wait, twice as long each time, after what proved nothing; the
 // lock is held.
 func (l *Launcher) pause(uid types.UID, err error) {
-	last := l.refusals[uid].uncertain
-	wait := min(time.Second<<min(last, 10), maxUncertainPause)
+	last, longest := l.refusals[uid].uncertain, maxUncertainPause
+	if errors.Is(err, errHalfIntended) {
+		longest = maxHalfIntendedPause
+	}
+	wait := min(time.Second<<min(last, 10), longest)
 	l.refusals[uid] = refusal{err: err, until: l.Clock.Now().Add(wait), uncertain: last + 1}
 }
 

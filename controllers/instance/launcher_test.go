@@ -9,14 +9,17 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/onsi/gomega"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
 	"github.com/mandelbox/mandelbox-operator/controllers/trigger"
@@ -36,6 +39,30 @@ func (a *launchAPI) HostsOfLaunch(context.Context, string) ([]cloud.Host, error)
 	return a.launched, nil
 }
 
+func (a *launchAPI) ListHosts(context.Context) ([]cloud.Host, error) { return a.launched, nil }
+
+func (a *launchAPI) DescribeHosts(context.Context, []string) ([]cloud.Host, error) { return nil, nil }
+
+func (a *launchAPI) FindContainerHosts(context.Context, []string) ([]cloud.ContainerHost, error) {
+	return nil, nil
+}
+
+func (a *launchAPI) ListContainerHosts(context.Context) ([]cloud.ContainerHost, error) {
+	return nil, nil
+}
+
+func (a *launchAPI) ListTasks(context.Context, func(string) bool) (cloud.TaskListing, error) {
+	return cloud.TaskListing{}, nil
+}
+
+func (a *launchAPI) ListHostHealth(context.Context) ([]cloud.HostHealth, error) { return nil, nil }
+
+func (a *launchAPI) Subnets(context.Context, cloud.Selector) ([]cloud.Subnet, error) { return nil, nil }
+
+func (a *launchAPI) SecurityGroups(context.Context, cloud.Selector) ([]string, error) {
+	return nil, nil
+}
+
 func (a *launchAPI) EventQueue() cloud.EventQueue { return nil }
 
 func (a *launchAPI) Open(context.Context, cloud.Target) (cloud.API, error) { return a, nil }
@@ -49,13 +76,17 @@ func (a *launchAPI) LaunchHosts(_ context.Context, launch cloud.Launch) ([]cloud
 	return []cloud.Host{{InstanceID: "i-1", Token: launch.Token, Index: 0, State: cloud.HostPending}}, nil
 }
 
+// grace is how long reads lag at most.
+const grace = 2 * time.Second
+
 // bench is a Launcher on an API server in memory, with one Instance to launch.
 type bench struct {
 	*Launcher
-	api    *launchAPI
-	clock  *clocktesting.FakeClock
-	region *cloud.Region
-	key    types.NamespacedName
+	api     *launchAPI
+	clock   *clocktesting.FakeClock
+	regions *cloud.Regions
+	region  *cloud.Region
+	key     types.NamespacedName
 }
 
 func newBench(t *testing.T, answers ...error) *bench {
@@ -68,14 +99,46 @@ func newBench(t *testing.T, answers ...error) *bench {
 	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(i).WithStatusSubresource(i).
 		WithIndex(i, "spec.regionName", func(o client.Object) []string { return []string{o.(*v1alpha1.Instance).Spec.RegionName} }).Build()
 	api := &launchAPI{answers: answers}
-	region, err := cloud.NewRegions(api, cloud.ObserverOptions{}).Ensure(t.Context(), cloud.Target{Region: "here"})
+	clk := clocktesting.NewFakeClock(time.Unix(1_800_000_000, 0))
+	regions := cloud.NewRegions(api, cloud.ObserverOptions{Clock: clk, ListInterval: time.Second, GracePeriod: grace})
+	region, err := regions.Ensure(t.Context(), cloud.Target{Region: "here"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	clk := clocktesting.NewFakeClock(time.Unix(1_800_000_000, 0))
 	l := NewLauncher(c, clk, &trigger.Trigger{})
 	l.Live = c
-	return &bench{Launcher: l, api: api, clock: clk, region: region, key: client.ObjectKeyFromObject(i)}
+	return &bench{Launcher: l, api: api, clock: clk, regions: regions, region: region, key: client.ObjectKeyFromObject(i)}
+}
+
+// observe has the region be listed as the clock goes.
+func (b *bench) observe(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- b.region.Observer().Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	b.quiet(t)
+}
+
+// quiet waits until each of the observer's loops waits on the clock.
+func (b *bench) quiet(t *testing.T) {
+	t.Helper()
+	const loops = 6
+	gomega.NewWithT(t).Eventually(b.clock.Waiters).WithTimeout(10*time.Second).WithPolling(time.Millisecond).
+		Should(gomega.BeNumerically(">=", loops), "the observer doesn't come to rest")
+}
+
+// pass lets time go by, in steps that each loop sees.
+func (b *bench) pass(t *testing.T, d time.Duration) {
+	t.Helper()
+	for end := b.clock.Now().Add(d); b.clock.Now().Before(end); b.quiet(t) {
+		b.clock.Step(min(time.Minute, end.Sub(b.clock.Now())))
+	}
 }
 
 func (b *bench) read(t *testing.T) *v1alpha1.Instance {
@@ -278,6 +341,55 @@ func TestLauncherNeverCallsUnderATokenThatNotAllHaveTheIntentOf(t *testing.T) {
 	if len(b.api.tokens) != 0 || presence != cloud.Present || host.InstanceID != "i-7" {
 		t.Errorf("%d calls, host %q is %v; want none, and the host adopted", len(b.api.tokens), host.InstanceID, presence)
 	}
+}
+
+// TestLauncherGivesUpALaunchThatAnotherManagerLeftHalfAskedFor holds that a manager that
+// was there before another, which ended in the middle of writing its intents, waits for
+// no more than what the other could have written or launched to be seen.
+func TestLauncherGivesUpALaunchThatAnotherManagerLeftHalfAskedFor(t *testing.T) {
+	b := newBench(t, nil)
+	b.observe(t)
+	b.started = b.clock.Now()
+	b.pass(t, time.Hour)
+	left := b.clock.Now()
+	i := b.read(t)
+	i.Status.Launch = &v1alpha1.Launch{Token: "left-behind", Count: 2, Attempt: 1, UserDataHash: "u", Time: metav1.NewTime(left)}
+	if err := b.Client.Status().Update(t.Context(), i); err != nil {
+		t.Fatal(err)
+	}
+	for len(b.api.tokens) == 0 && b.clock.Since(left) < 5*time.Minute {
+		b.launchFrom(t, b.read(t))
+		b.pass(t, time.Second)
+	}
+	least, most := intendTimeout+grace, intendTimeout+grace+15*time.Second
+	if waited := b.clock.Since(left); len(b.api.tokens) != 1 || b.api.tokens[0] == "left-behind" || waited < least || waited > most {
+		t.Errorf("called under %v after %s; want a new token, after %s to %s", b.api.tokens, waited, least, most)
+	}
+}
+
+// TestLauncherGivesATokenUpThatTakesTooLongToWrite holds what others rely on who find an
+// intent that not all hosts of a launch have: nobody writes on after intendTimeout.
+func TestLauncherGivesATokenUpThatTakesTooLongToWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, nil)
+		i := b.read(t)
+		b.Client = interceptor.NewClient(b.Client.(client.WithWatch), interceptor.Funcs{
+			SubResourcePatch: func(ctx context.Context, _ client.Client, _ string, _ client.Object, _ client.Patch, _ ...client.SubResourcePatchOption) error {
+				<-ctx.Done()
+				return ctx.Err()
+			},
+		})
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), b.Timeout)
+		defer cancel()
+		o := order{instance: i, cloud: b.region, plan: plan{hash: "h", userDataHash: "u"}}
+		if err := b.launch(ctx, []order{o}); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took != intendTimeout || len(b.api.tokens) != 0 {
+			t.Errorf("given up after %s and %d calls, want %s and none", took, len(b.api.tokens), intendTimeout)
+		}
+	})
 }
 
 // TestInstanceStaysWhileItsLaunchIsUnderWay holds that no Instance goes while the call

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
@@ -22,10 +24,6 @@ const (
 	defaultDisconnected  = 2 * time.Minute
 	defaultImpaired      = 5 * time.Minute
 )
-
-// launchGrace is how long a launch that was asked for may go unseen. A listing
-// that began later and lacks the host proves that there is none.
-const launchGrace = 2 * time.Minute
 
 // giveUp deletes an Instance whose host is no more, never came up, can't be told
 // anything and has no session, or is in trouble by what EC2 says: one that still runs
@@ -57,7 +55,14 @@ func (r *Reconciler) giveUp(ctx context.Context, s *scope) error {
 	default:
 		return nil
 	}
-	return r.delete(ctx, s)
+	deleted, err := r.delete(ctx, s)
+	if deleted {
+		// Told here, where only one look at the host can come by, however late the
+		// cache is with the deletion.
+		r.Launcher.Counts.HostGivenUp(i, s.expired)
+		r.Events.Eventf(i, nil, corev1.EventTypeWarning, s.expired, "GiveUp", "%s", s.expiredMessage)
+	}
+	return err
 }
 
 func launchedAt(s *scope) time.Time {
@@ -74,14 +79,18 @@ func (r *Reconciler) preConnection(s *scope) time.Duration {
 	return s.region.Spec.HostTimeouts.PreConnection.Duration
 }
 
-// delete deletes the Instance as it was read: a drain that was taken back in the
-// meantime, or a host that came up after all, is seen first.
-func (r *Reconciler) delete(ctx context.Context, s *scope) error {
+// delete deletes the Instance as it was read, and says whether it was there to be: a
+// drain that was taken back in the meantime, or a host that came up after all, is seen
+// first.
+func (r *Reconciler) delete(ctx context.Context, s *scope) (deleted bool, err error) {
 	only := client.Preconditions{UID: &s.before.UID, ResourceVersion: &s.before.ResourceVersion}
-	if err := r.Delete(ctx, s.before.DeepCopy(), only); client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("deleting the Instance: %w", err)
+	switch err := r.Delete(ctx, s.before.DeepCopy(), only); {
+	case apierrors.IsNotFound(err):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("deleting the Instance: %w", err)
 	}
-	return nil
+	return true, nil
 }
 
 // leave leads a host out. The phase Draining is written before anything else, so
@@ -96,7 +105,8 @@ func (r *Reconciler) leave(ctx context.Context, s *scope) error {
 		return nil
 	}
 	if i.DeletionTimestamp.IsZero() {
-		return r.delete(ctx, s)
+		_, err := r.delete(ctx, s)
+		return err
 	}
 	if s.cloud == nil {
 		return r.leaveWithoutCloud(ctx, s)
@@ -156,7 +166,7 @@ func (r *Reconciler) awaitLaunch(ctx context.Context, s *scope) error {
 	}
 	// Gone looks back to this manager's last call and its start; the time of the
 	// intent, to the calls of one that led before.
-	if s.presence != cloud.Gone || !s.listedSinceLaunch() {
+	if s.presence != cloud.Gone || !s.launchOver {
 		s.after(lookAgain)
 		return nil
 	}

@@ -14,8 +14,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
-	"github.com/mandelbox/mandelbox-operator/controllers/index"
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
+	"github.com/mandelbox/mandelbox-operator/internal/index"
 )
 
 // rebuildClaims finds whose sessions run on an adopted host. They get their claims in

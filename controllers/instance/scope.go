@@ -42,6 +42,9 @@ type scope struct {
 	// host is what EC2 has, if presence is Present.
 	host     cloud.Host
 	presence cloud.Presence
+	// launchOver says that what isn't listed is sure not to be: the last listing may be
+	// from before another manager launched the host.
+	launchOver bool
 	// health is what EC2's checks and schedules say of the host, once healthKnown.
 	health      cloud.HostHealth
 	healthKnown bool
@@ -85,14 +88,7 @@ func (s *scope) lost() bool {
 	if s.presence == cloud.Present {
 		return s.host.State.Gone()
 	}
-	return s.presence == cloud.Gone && s.instance.Status.InstanceID != "" && s.listedSinceLaunch()
-}
-
-// listedSinceLaunch says whether what isn't listed is sure not to be: the last
-// listing may be from before another manager launched the host.
-func (s *scope) listedSinceLaunch() bool {
-	launch := s.instance.Status.Launch
-	return launch == nil || !s.cloud.Observer().HostsListedAt().Before(launch.Time.Add(launchGrace))
+	return s.presence == cloud.Gone && s.instance.Status.InstanceID != "" && s.launchOver
 }
 
 // connected says whether the host's agent can be told to start tasks.
@@ -152,6 +148,8 @@ func (r *Reconciler) observe(_ context.Context, s *scope) error {
 		return nil
 	}
 	observer := s.cloud.Observer()
+	// Asked first, so that it never is of a later listing than what is said of the host.
+	s.launchOver = r.Launcher.Over(launch, observer)
 	s.host, s.presence = observer.Host(launch.Token, launch.Index)
 	id := s.instance.Status.InstanceID
 	if s.presence == cloud.Present {

@@ -124,7 +124,11 @@ func setRegistered(s *scope, c status.Writer) {
 	case s.cloud != nil && s.cloud.Observer().Synced():
 		c.Set(v1alpha1.ConditionRegistered, false, v1alpha1.ReasonAgentDisconnected, "the host is no longer registered in ECS")
 	}
-	if st.Capacity != nil || s.member == nil || s.row == nil || st.PlannedCapacity == nil {
+	if st.Capacity != nil || s.member == nil {
+		return
+	}
+	if s.row == nil || st.PlannedCapacity == nil {
+		s.after(time.Second) // What the channel wants, or what the type is, may be known by then.
 		return
 	}
 	planned := *st.PlannedCapacity
@@ -285,10 +289,6 @@ func (r *Reconciler) tell(s *scope) {
 	before, after := s.before.Status, s.instance.Status
 	if s.refusal != nil && reasonOf(before, v1alpha1.ConditionLaunched) != refusalReason(s.refusal) {
 		r.Events.Eventf(s.instance, nil, corev1.EventTypeWarning, refusalReason(s.refusal), "Launch", "%s", s.refusal.err.Error())
-	}
-	if s.expired != "" {
-		r.Launcher.Counts.HostGivenUp(s.instance, s.expired)
-		r.Events.Eventf(s.instance, nil, corev1.EventTypeWarning, s.expired, "GiveUp", "%s", s.expiredMessage)
 	}
 	if before.Phase == after.Phase {
 		return

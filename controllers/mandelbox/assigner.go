@@ -17,6 +17,7 @@ import (
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
 	"github.com/mandelbox/mandelbox-operator/controllers/trigger"
+	"github.com/mandelbox/mandelbox-operator/internal/index"
 	"github.com/mandelbox/mandelbox-operator/internal/metrics"
 	"github.com/mandelbox/mandelbox-operator/internal/placement"
 )
@@ -372,13 +373,12 @@ func (a *Assigner) atLimit(ctx context.Context, m *v1alpha1.Mandelbox) (string, 
 	if err != nil || limit == 0 {
 		return "", err
 	}
-	others, err := unfinishedOf(ctx, a.Client, m.Namespace, m.Spec.UserID)
+	others, err := index.UnfinishedOf(ctx, a.Client, m.Namespace, m.Spec.UserID)
 	if err != nil {
 		return "", err
 	}
 	holds := int32(0)
-	for i := range others {
-		o := &others[i]
+	for _, o := range others {
 		_, granted := a.granted[o.UID]
 		// One that is being placed anew keeps its place among its user's.
 		if o.UID != m.UID && o.DeletionTimestamp.IsZero() && (granted || o.Status.Attempt > 0) {

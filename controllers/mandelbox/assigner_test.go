@@ -19,8 +19,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
-	"github.com/mandelbox/mandelbox-operator/controllers/index"
 	"github.com/mandelbox/mandelbox-operator/controllers/trigger"
+	"github.com/mandelbox/mandelbox-operator/internal/index"
 	"github.com/mandelbox/mandelbox-operator/internal/placement"
 )
 
@@ -51,7 +51,7 @@ func newTestAssigner(t *testing.T, namespaces ...string) *Assigner {
 		}
 	}
 	builder := fake.NewClientBuilder().WithScheme(scheme).WithIndex(&v1alpha1.Mandelbox{}, index.MandelboxByUser, func(o client.Object) []string {
-		return []string{o.(*v1alpha1.Mandelbox).Spec.UserID}
+		return []string{index.Drawer(o.(*v1alpha1.Mandelbox).Spec.UserID)}
 	})
 	for _, name := range namespaces {
 		builder.WithObjects(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})

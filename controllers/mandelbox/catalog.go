@@ -14,7 +14,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
-	"github.com/mandelbox/mandelbox-operator/controllers/index"
 	"github.com/mandelbox/mandelbox-operator/internal/placement"
 	"github.com/mandelbox/mandelbox-operator/internal/webhook"
 )
@@ -78,16 +77,6 @@ func userLimit(ctx context.Context, c client.Reader, namespace string, managers 
 		return managers, nil //nolint:nilerr // The manager's limit holds, as the error says.
 	}
 	return limit, nil
-}
-
-func unfinishedOf(ctx context.Context, c client.Reader, namespace, user string) ([]v1alpha1.Mandelbox, error) {
-	var list v1alpha1.MandelboxList
-	err := c.List(ctx, &list, client.InNamespace(namespace),
-		client.MatchingFields{index.MandelboxByUser: user}, client.UnsafeDisableDeepCopy)
-	if err != nil {
-		return nil, fmt.Errorf("listing the Mandelboxes of user %q in %s: %w", user, namespace, err)
-	}
-	return list.Items, nil
 }
 
 func union[V any](a, b map[string]V) map[string]struct{} {

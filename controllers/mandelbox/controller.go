@@ -28,9 +28,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
-	"github.com/mandelbox/mandelbox-operator/controllers/index"
 	"github.com/mandelbox/mandelbox-operator/controllers/trigger"
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
+	"github.com/mandelbox/mandelbox-operator/internal/index"
 	"github.com/mandelbox/mandelbox-operator/internal/status"
 )
 
@@ -111,36 +111,13 @@ func (r *Reconciler) sessionsOf(ctx context.Context, o client.Object) []reconcil
 	return requests
 }
 
-// Observed wakes the session whose task changed in the cloud, and all that hold a
-// slot in a region when it changes how far its observations can be relied on.
-func (r *Reconciler) Observed(ctx context.Context, region string, change cloud.Change) {
-	uid, _, ok := cloud.ParseStartedBy(change.StartedBy)
-	if !ok && change.Kind != cloud.SyncedChanged {
-		return
-	}
-	var options []client.ListOption
-	if ok {
-		options = append(options, client.MatchingFields{index.MandelboxByUID: uid})
-	}
-	var list v1alpha1.MandelboxList
-	if err := r.List(ctx, &list, append(options, client.UnsafeDisableDeepCopy)...); err != nil {
-		ctrl.LoggerFrom(ctx).Error(err, "Looking up the sessions of a change in the cloud", "region", region, "task", change.TaskARN)
-		return
-	}
-	for i := range list.Items {
-		if m := &list.Items[i]; ok || m.Status.Region == region && !m.Finished() {
-			r.Wake.Fire(client.ObjectKeyFromObject(m))
-		}
-	}
-}
-
 // Reconcile brings a session one step further.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	m := &v1alpha1.Mandelbox{}
 	if err := r.Get(ctx, req.NamespacedName, m); err != nil {
 		if apierrors.IsNotFound(err) {
-			// One that never had a slot has no finalizer, and is gone at once. It leaves
-			// the queue here, after whatever reconcile may have offered it last.
+			// One that never had a slot may have no finalizer, and is gone at once. It
+			// leaves the queue here, after whatever reconcile may have offered it last.
 			r.Assigner.Withdraw(req.NamespacedName)
 			r.Assigner.written.forget(req.NamespacedName)
 			return ctrl.Result{}, r.stopLeft(ctx, req.NamespacedName, "")
@@ -234,6 +211,8 @@ type scope struct {
 	region   *cloud.Region
 	row      *v1alpha1.RevisionRegion
 	task     *cloud.Task
+	// tasksListed is when the listing began that the task was looked for in, or before.
+	tasksListed time.Time
 
 	// waiting is why the session has no slot; empty if it has, or not decided yet.
 	waiting        string

@@ -40,6 +40,7 @@ func (r *Reconciler) remove(ctx context.Context, s *scope) error {
 	if s.region == nil {
 		return r.removeWithoutRegion(ctx, s)
 	}
+	listed := s.region.Observer().TasksListedAt()
 	tasks, err := r.stopTasks(ctx, m.UID, m.Status.Attempt, "Deleted: the Mandelbox was deleted")
 	if err != nil {
 		return err
@@ -56,7 +57,7 @@ func (r *Reconciler) remove(ctx context.Context, s *scope) error {
 	if !stopped {
 		return r.awaitStop(ctx, s)
 	}
-	if !seen && s.region.Observer().TasksListedAt().Before(m.DeletionTimestamp.Add(unseenGrace)) {
+	if !seen && listed.Before(m.DeletionTimestamp.Add(unseenGrace)) {
 		s.after(time.Second)
 		return nil
 	}

@@ -89,7 +89,7 @@ func (r *Reconciler) findHost(ctx context.Context, s *scope) error {
 	}
 	i := &v1alpha1.Instance{}
 	key := types.NamespacedName{Name: m.Status.InstanceName}
-	err := r.Get(ctx, key, i)
+	err := r.Get(ctx, key, i, client.UnsafeDisableDeepCopy) // It is only read.
 	if apierrors.IsNotFound(err) {
 		err = r.Live.Get(ctx, key, i)
 	}
@@ -117,13 +117,15 @@ func (s *scope) judgeHost() {
 	if s.region == nil || i.Status.Launch == nil {
 		return
 	}
+	// Asked first, so that it never is of a later listing than what is said of the host.
+	listed := s.region.Observer().HostsListedAt()
 	host, presence := s.region.Observer().Host(i.Status.Launch.Token, i.Status.Launch.Index)
 	switch {
 	case presence == cloud.Present && host.State.Gone():
 		s.loseHost("was terminated: " + host.StateReason)
 	case presence == cloud.Present && host.State.Halted():
 		s.loseHost("was stopped: " + host.StateReason)
-	case presence == cloud.Gone && i.Status.InstanceID != "" && !s.region.Observer().HostsListedAt().Before(i.Status.Launch.Time.Add(lostGrace)):
+	case presence == cloud.Gone && i.Status.InstanceID != "" && !listed.Before(i.Status.Launch.Time.Add(lostGrace)):
 		// A listing that began sooner may be from before the launch.
 		s.loseHost("is no longer known to EC2")
 	}
@@ -151,7 +153,7 @@ func (r *Reconciler) outlivesInstance(ctx context.Context, s *scope) (bool, erro
 // findRow finds what the host's revision of the channel runs.
 func (r *Reconciler) findRow(ctx context.Context, s *scope) error {
 	var ami v1alpha1.AMI
-	if err := r.Get(ctx, types.NamespacedName{Name: s.instance.Spec.AMIName}, &ami); err != nil {
+	if err := r.Get(ctx, types.NamespacedName{Name: s.instance.Spec.AMIName}, &ami, client.UnsafeDisableDeepCopy); err != nil {
 		return client.IgnoreNotFound(err)
 	}
 	s.row = ami.RowByID(s.instance.Spec.RegionName, s.instance.Spec.Revision)
@@ -164,7 +166,8 @@ func (s *scope) loseHost(how string) {
 	s.fail(outcome{reason: v1alpha1.ReasonHostLost, message: fmt.Sprintf("Instance %s %s", s.mandelbox.Status.InstanceName, how)})
 }
 
-// hold puts the finalizer on, before the first call that makes something.
+// hold puts the finalizer on, before the first call that makes something, unless the
+// session came with it: by the webhook that adds it, see package webhook.
 func (r *Reconciler) hold(ctx context.Context, s *scope) error {
 	if controllerutil.ContainsFinalizer(s.mandelbox, v1alpha1.MandelboxFinalizer) {
 		return nil
@@ -212,14 +215,21 @@ func (r *Reconciler) findTask(_ context.Context, s *scope) error {
 		return nil
 	}
 	m := s.mandelbox
+	s.tasksListed = s.region.Observer().TasksListedAt()
 	for _, task := range s.region.Observer().TasksStartedBy(cloud.StartedBy(string(m.UID), m.Status.Attempt)) {
 		elsewhere := m.Status.RunningTime == nil && task.ContainerHostARN != s.instance.Status.ContainerInstanceARN
 		if !elsewhere && (s.task == nil || s.task.Stopped()) {
 			s.task = &task
 		}
 	}
-	if s.task != nil && s.task.Stopped() {
+	switch {
+	case s.task == nil:
+	case s.task.Stopped():
 		s.ended()
+	case s.task.LastStatus == cloud.TaskRunning && !running(s):
+		// It moves no more, but its health is still to be known.
+		s.region.Observer().TouchTask(s.task.ARN)
+		s.after(lookAgain)
 	}
 	return nil
 }
@@ -285,7 +295,7 @@ func (r *Reconciler) lostTask(s *scope) error {
 	if m.Status.RunningTime != nil && m.Status.RunningTime.After(last) {
 		last = m.Status.RunningTime.Time
 	}
-	if s.region.Observer().TasksListedAt().Before(last.Add(lostGrace)) {
+	if s.tasksListed.Before(last.Add(lostGrace)) {
 		s.after(time.Second)
 		return nil
 	}

@@ -6,10 +6,10 @@
 //
 // It is the net under the launch and claim protocols, which leave such things
 // only when the manager dies at certain moments; and it must never be what kills
-// a fleet. So absence is proven by a live list of objects taken after the cloud's
-// list, an orphan is given a grace time, a host with running tasks is drained and
-// not terminated, and a pass that would remove many does nothing but say so: an
-// emptied control plane looks just like a fleet of orphans.
+// a fleet. So an orphan is given a grace time, after which its owner's absence is
+// proven by a live list of objects taken after the cloud's list, a host with running
+// tasks is drained and not terminated, and a pass that would remove many does nothing
+// but say so: an emptied control plane looks just like a fleet of orphans.
 package orphan
 
 import (
@@ -29,9 +29,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
-	"github.com/mandelbox/mandelbox-operator/controllers/index"
 	"github.com/mandelbox/mandelbox-operator/controllers/trigger"
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
+	"github.com/mandelbox/mandelbox-operator/internal/index"
 	"github.com/mandelbox/mandelbox-operator/internal/metrics"
 )
 
@@ -108,65 +108,110 @@ func (s *Sweeper) Start(ctx context.Context) error {
 	}
 }
 
-// sweep makes one pass over every region.
+// inCloud is what a region of the cloud had when it was looked at.
+type inCloud struct {
+	region *v1alpha1.Region
+	open   *cloud.Region
+	hosts  []cloud.Host
+	tasks  []cloud.Task
+}
+
+// sweep makes one pass over every region. It takes the cloud's lists first and those of
+// the objects after them, so that whatever was made in between has its object in these.
+// What the cache has is owned; what it lacks has its grace, and is then looked for by a
+// list past the cache, which for a large fleet is too much to do over and over. Of an
+// owner that isn't any more, and that the cache still has, the next pass finds out.
 func (s *Sweeper) sweep(ctx context.Context) error {
 	var regions v1alpha1.RegionList
 	if err := s.Client.List(ctx, &regions); err != nil {
 		return fmt.Errorf("listing Regions: %w", err)
 	}
-	var errs []error
+	var found []inCloud
 	for i := range regions.Items {
 		region := &regions.Items[i]
 		open, ok := s.Regions.Get(region.Name)
 		if !ok || !open.Observer().Synced() || !open.Observer().TasksSynced() {
 			continue
 		}
-		if err := s.sweepRegion(ctx, region, open); err != nil {
-			errs = append(errs, fmt.Errorf("region %s: %w", region.Name, err))
+		found = append(found, inCloud{region, open, open.Observer().Hosts(), open.Observer().Tasks()})
+	}
+	owners, err := s.cachedUIDs(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, in := range found {
+		if err := s.sweepRegion(ctx, in, owners); err != nil {
+			errs = append(errs, fmt.Errorf("region %s: %w", in.region.Name, err))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// sweepRegion takes the cloud's list first and the list of objects after it, so that
-// whatever was made in between has its object in the second. What the cache has is
-// owned; only for what it lacks are the objects listed live, which for a large fleet
-// is too much to do over and over.
-func (s *Sweeper) sweepRegion(ctx context.Context, region *v1alpha1.Region, open *cloud.Region) error {
-	hosts, tasks := open.Observer().Hosts(), open.Observer().Tasks()
-	var instances v1alpha1.InstanceList
-	if err := s.Client.List(ctx, &instances, client.MatchingFields{index.InstanceByRegion: region.Name}, client.UnsafeDisableDeepCopy); err != nil {
-		return fmt.Errorf("listing Instances: %w", err)
+// sweepRegion removes the orphans of a region whose grace is over. owners are the uids
+// of the Mandelboxes that the cache has.
+func (s *Sweeper) sweepRegion(ctx context.Context, in inCloud, owners map[string]bool) error {
+	region := in.region
+	orphans, due, err := s.orphanHosts(ctx, in)
+	if err != nil {
+		return err
 	}
-	orphans, fleet := unowned(hosts, instances.Items, open.Target())
-	if len(orphans) > 0 {
-		instances = v1alpha1.InstanceList{}
-		if err := s.Live.List(ctx, &instances, client.MatchingFields{"spec.regionName": region.Name}); err != nil {
-			return fmt.Errorf("listing Instances live: %w", err)
-		}
-		orphans, fleet = unowned(hosts, instances.Items, open.Target())
+	s.Counts.OrphansFound(region.Name, metrics.OrphanHost, len(orphans.hosts))
+	if keepsOrphans(region) {
+		return nil
 	}
-	s.Counts.OrphansFound(region.Name, metrics.OrphanHost, len(orphans))
-	if region.Suspended() && region.DeletionTimestamp.IsZero() {
-		return nil // They are counted; nothing is removed for a Region that is suspended.
-	}
-	due := s.due(region.Name, orphans)
 	var errs []error
 	if len(due) == 0 {
 		s.refuse(region.Name, func(r *refusal) { r.hosts = "" })
 	} else {
 		// A Region that is being deleted, and whose Instances have all left in order,
 		// leaves nothing behind: no person has to agree to that again.
-		unasked := !region.DeletionTimestamp.IsZero() && len(instances.Items) == 0
-		errs = append(errs, s.removeHosts(ctx, region, open, due, fleet, unasked))
+		unasked := !region.DeletionTimestamp.IsZero() && orphans.instances == 0
+		errs = append(errs, s.removeHosts(ctx, region, in.open, due, orphans.fleet, unasked))
 	}
-	errs = append(errs, s.stopTasks(ctx, region, open, tasks))
+	errs = append(errs, s.stopTasks(ctx, in, owners))
 	return errors.Join(errs...)
 }
 
-// unowned returns the hosts that no Instance has an intent for, and how many
-// hosts there are.
-func unowned(hosts []cloud.Host, instances []v1alpha1.Instance, target cloud.Target) (orphans []cloud.Host, fleet int) {
+// keepsOrphans says whether a Region's orphans are counted and nothing else: nothing is
+// removed for one that is suspended.
+func keepsOrphans(region *v1alpha1.Region) bool {
+	return region.Suspended() && region.DeletionTimestamp.IsZero()
+}
+
+// hostOrphans are the hosts of a region that no Instance has an intent for, among how
+// many hosts and Instances.
+type hostOrphans struct {
+	hosts            []cloud.Host
+	fleet, instances int
+}
+
+// orphanHosts returns the region's orphans, and those of them whose grace is over: these
+// are proven by a live list.
+func (s *Sweeper) orphanHosts(ctx context.Context, in inCloud) (orphans hostOrphans, due []cloud.Host, err error) {
+	region := in.region.Name
+	var instances v1alpha1.InstanceList
+	if err := s.Client.List(ctx, &instances, client.MatchingFields{index.InstanceByRegion: region}, client.UnsafeDisableDeepCopy); err != nil {
+		return orphans, nil, fmt.Errorf("listing Instances: %w", err)
+	}
+	orphans = unowned(in.hosts, instances.Items, in.open.Target())
+	if keepsOrphans(in.region) {
+		return orphans, nil, nil
+	}
+	if due = s.due(region, orphans.hosts); len(due) == 0 {
+		return orphans, nil, nil
+	}
+	instances = v1alpha1.InstanceList{}
+	if err := s.Live.List(ctx, &instances, client.MatchingFields{"spec.regionName": region}); err != nil {
+		return orphans, nil, fmt.Errorf("listing Instances live: %w", err)
+	}
+	orphans = unowned(in.hosts, instances.Items, in.open.Target())
+	return orphans, s.due(region, orphans.hosts), nil
+}
+
+// unowned finds the hosts that no Instance has an intent for.
+func unowned(hosts []cloud.Host, instances []v1alpha1.Instance, target cloud.Target) hostOrphans {
+	orphans := hostOrphans{instances: len(instances)}
 	owned := make(map[string]bool, 2*len(instances))
 	for i := range instances {
 		owned[instances[i].LaunchKey()] = true
@@ -178,12 +223,12 @@ func unowned(hosts []cloud.Host, instances []v1alpha1.Instance, target cloud.Tar
 		if !ours || host.State.Gone() {
 			continue
 		}
-		fleet++
+		orphans.fleet++
 		if !owned[v1alpha1.LaunchKey(host.Token, host.Index)] && !owned[host.InstanceID] {
-			orphans = append(orphans, host)
+			orphans.hosts = append(orphans.hosts, host)
 		}
 	}
-	return orphans, fleet
+	return orphans
 }
 
 // due returns the orphans whose grace is over, and forgets those of the region

@@ -13,7 +13,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
-	"github.com/mandelbox/mandelbox-operator/controllers/index"
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
 	"github.com/mandelbox/mandelbox-operator/internal/metrics"
 )
@@ -23,32 +22,40 @@ import (
 // the Mandelbox until its task was seen stopped, so that a task without one means
 // that somebody took the finalizer off by hand; and many of them, that the
 // Mandelboxes were lost.
-func (s *Sweeper) stopTasks(ctx context.Context, region *v1alpha1.Region, open *cloud.Region, tasks []cloud.Task) error {
-	suspects := map[string]cloud.Task{}
-	for _, task := range tasks {
-		if _, _, ok := cloud.ParseStartedBy(task.StartedBy); ok && !task.Stopped() && task.DesiredStatus != cloud.TaskStopped {
-			suspects[task.ARN] = task
+func (s *Sweeper) stopTasks(ctx context.Context, in inCloud, owners map[string]bool) error {
+	region := in.open.Target().Region
+	running, suspects := 0, map[string]string{}
+	for _, task := range in.tasks {
+		uid, _, ok := cloud.ParseStartedBy(task.StartedBy)
+		if !ok || task.Stopped() || task.DesiredStatus == cloud.TaskStopped {
+			continue
+		}
+		running++
+		if !owners[uid] {
+			suspects[task.ARN] = uid
 		}
 	}
-	running := len(suspects)
-	if running > 0 {
-		if err := s.dropOwned(ctx, suspects); err != nil {
+	due := s.tasksDue(suspects)
+	if len(due) > 0 {
+		alive, err := s.liveUIDs(ctx)
+		if err != nil {
 			return err
 		}
+		maps.DeleteFunc(suspects, func(_, uid string) bool { return alive[uid] })
+		due = s.tasksDue(suspects)
 	}
-	s.Counts.OrphansFound(open.Target().Region, metrics.OrphanTask, len(suspects))
-	s.forgetTasks(open.Target().Region, suspects)
-	due := slices.DeleteFunc(slices.Sorted(maps.Keys(suspects)), func(arn string) bool { return !s.taskDue(arn) })
-	if s.DryRun || s.refuseTasks(region, len(due), running) {
+	s.Counts.OrphansFound(region, metrics.OrphanTask, len(suspects))
+	s.forgetTasks(region, suspects)
+	if s.DryRun || s.refuseTasks(in.region, len(due), running) {
 		return nil
 	}
 	var errs []error
 	for _, arn := range due {
-		if err := open.API().StopTask(ctx, arn, "Orphaned: its Mandelbox does not exist"); err != nil {
+		if err := in.open.API().StopTask(ctx, arn, "Orphaned: its Mandelbox does not exist"); err != nil {
 			errs = append(errs, fmt.Errorf("stopping orphaned task %s: %w", arn, err))
 			continue
 		}
-		s.Counts.OrphanRemoved(open.Target().Region, metrics.OrphanTask)
+		s.Counts.OrphanRemoved(region, metrics.OrphanTask)
 	}
 	return errors.Join(errs...)
 }
@@ -68,49 +75,39 @@ func (s *Sweeper) refuseTasks(region *v1alpha1.Region, due, running int) bool {
 	return true
 }
 
-// dropOwned takes out the tasks whose session exists: by the cache, and what the
-// cache lacks by a live list.
-func (s *Sweeper) dropOwned(ctx context.Context, suspects map[string]cloud.Task) error {
-	for arn, task := range suspects {
-		uid, _, _ := cloud.ParseStartedBy(task.StartedBy)
-		var sessions v1alpha1.MandelboxList
-		if err := s.Client.List(ctx, &sessions, client.MatchingFields{index.MandelboxByUID: uid}, client.UnsafeDisableDeepCopy); err != nil {
-			return fmt.Errorf("looking for the Mandelbox of a task: %w", err)
-		}
-		if len(sessions.Items) > 0 {
-			delete(suspects, arn)
-		}
+// cachedUIDs are the uids of all Mandelboxes that the cache has.
+func (s *Sweeper) cachedUIDs(ctx context.Context) (map[string]bool, error) {
+	var list v1alpha1.MandelboxList
+	if err := s.Client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("listing Mandelboxes: %w", err)
 	}
-	if len(suspects) == 0 {
-		return nil
-	}
-	alive, err := s.liveUIDs(ctx)
-	if err != nil {
-		return err
-	}
-	for arn, task := range suspects {
-		if uid, _, _ := cloud.ParseStartedBy(task.StartedBy); alive[uid] {
-			delete(suspects, arn)
-		}
-	}
-	return nil
+	return uids(&list), nil
 }
 
-// liveUIDs are the uids of all Mandelboxes there are.
+// liveUIDs are the uids of all Mandelboxes that there are.
 func (s *Sweeper) liveUIDs(ctx context.Context) (map[string]bool, error) {
 	var list v1alpha1.MandelboxList
 	if err := s.Live.List(ctx, &list); err != nil {
 		return nil, fmt.Errorf("listing Mandelboxes live: %w", err)
 	}
-	alive := make(map[string]bool, len(list.Items))
+	return uids(&list), nil
+}
+
+func uids(list *v1alpha1.MandelboxList) map[string]bool {
+	all := make(map[string]bool, len(list.Items))
 	for i := range list.Items {
-		alive[string(list.Items[i].UID)] = true
+		all[string(list.Items[i].UID)] = true
 	}
-	return alive, nil
+	return all
 }
 
 // taskKey keeps the tasks of a region apart from its hosts in what was seen.
 func taskKey(arn string) string { return "task/" + arn }
+
+// tasksDue returns the suspects whose grace is over, in order.
+func (s *Sweeper) tasksDue(suspects map[string]string) []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(suspects)), func(arn string) bool { return !s.taskDue(arn) })
+}
 
 func (s *Sweeper) taskDue(arn string) bool {
 	s.mu.Lock()
@@ -125,7 +122,7 @@ func (s *Sweeper) taskDue(arn string) bool {
 }
 
 // forgetTasks forgets the region's tasks that are suspects no more.
-func (s *Sweeper) forgetTasks(region string, suspects map[string]cloud.Task) {
+func (s *Sweeper) forgetTasks(region string, suspects map[string]string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.tasks == nil {

@@ -44,7 +44,7 @@ type Orphans interface {
 
 // Reconciler keeps Regions ready. All fields but the marked ones are required.
 type Reconciler struct {
-	// Client reads from the manager's cache, which has the indexes of controllers/index.
+	// Client reads from the manager's cache, which has the indexes of internal/index.
 	client.Client
 	// Live reads from the API server itself.
 	Live client.Reader

@@ -51,11 +51,11 @@ func (s *scope) outdatedHosts() int32 {
 // recordLaunches keeps what became of the last hosts of each release, so that one
 // whose hosts never become Active isn't launched on and on.
 func (r *Reconciler) recordLaunches(_ context.Context, s *scope) error {
-	byRelease := map[census.Release][]v1alpha1.Instance{}
+	byRelease := map[census.Release][]*v1alpha1.Instance{}
 	for i := range s.hosts {
 		if s.isOwn(&s.hosts[i]) {
 			key := census.ReleaseOf(&s.hosts[i])
-			byRelease[key] = append(byRelease[key], s.hosts[i])
+			byRelease[key] = append(byRelease[key], &s.hosts[i])
 		}
 	}
 	s.neverActive = map[census.Release]string{}

@@ -82,6 +82,10 @@ func (r *Reconciler) stillRetired(ctx context.Context, s *scope, names []string,
 			if err := r.Live.Get(ctx, client.ObjectKey{Name: of.AMI}, &ami); client.IgnoreNotFound(err) != nil {
 				return false, fmt.Errorf("reading AMI %s live before its hosts go: %w", of.AMI, err)
 			}
+			if ami.Name != "" && saysNothing(&ami) {
+				s.lookAgain = earliest(s.lookAgain, retryStale)
+				return false, nil
+			}
 			live[of.AMI] = releasesIn(s.region.Name, []v1alpha1.AMI{ami})
 		}
 		if _, wanted := live[of.AMI][of]; wanted {
@@ -105,7 +109,7 @@ func (s *scope) activeChannels() []scaling.Channel {
 // candidates are the region's own hosts that may be told to leave: of a release
 // that wants hosts the open ones, of any other all that aren't leaving already.
 func (s *scope) candidates() []scaling.Candidate {
-	var candidates []scaling.Candidate
+	candidates := make([]scaling.Candidate, 0, len(s.hosts))
 	for i := range s.hosts {
 		host := &s.hosts[i]
 		release, wanted := s.releases[census.ReleaseOf(host)]
@@ -127,9 +131,24 @@ func (s *scope) candidates() []scaling.Candidate {
 	return candidates
 }
 
-// mayLeave says whether a host is the Region's own, and not on its way out yet.
+// mayLeave says whether a host is the Region's own, not on its way out yet, and of a
+// channel of which it is known what it wants.
 func (s *scope) mayLeave(host *v1alpha1.Instance) bool {
-	return s.isOwn(host) && host.DeletionTimestamp.IsZero()
+	if !s.isOwn(host) || !host.DeletionTimestamp.IsZero() {
+		return false
+	}
+	for i := range s.amis {
+		if s.amis[i].Name == host.Spec.AMIName {
+			return !saysNothing(&s.amis[i])
+		}
+	}
+	return true
+}
+
+// saysNothing says whether a channel has no releases at all, as when it was just made,
+// or restored without its status: which of its hosts are wanted is then not known yet.
+func saysNothing(ami *v1alpha1.AMI) bool {
+	return ami.DeletionTimestamp.IsZero() && len(ami.Status.Revisions) == 0
 }
 
 // isOwn says whether the Region made a host, rather than a person.

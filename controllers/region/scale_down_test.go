@@ -25,14 +25,16 @@ func TestScaleDownOfRetired(t *testing.T) {
 	for name, test := range map[string]struct {
 		claims []v1alpha1.Claim
 		// again says that the API server's AMI wants the release, unlike the cache's;
-		// gone that there is no such AMI any more.
-		again, gone bool
-		stays       bool
+		// gone that there is no such AMI any more, and lost that its status is.
+		again, gone, lost bool
+		stays             bool
 	}{
 		"empty, and retired":                   {},
 		"empty, and its channel deleted":       {gone: true},
 		"empty, and wanted again":              {again: true, stays: true},
+		"empty, and its channel's status lost": {lost: true, stays: true},
 		"with a session, and retired":          {claims: claim},
+		"with a session, and the status lost":  {claims: claim, lost: true, stays: true},
 		"with a session, and wanted once more": {claims: claim, again: true, stays: true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -49,6 +51,9 @@ func TestScaleDownOfRetired(t *testing.T) {
 			objects := []client.Object{host}
 			if !test.gone {
 				ami := s.amis[0].DeepCopy()
+				if test.lost {
+					ami.Status = v1alpha1.AMIStatus{}
+				}
 				if test.again {
 					ami.Status.Revisions = append(ami.Status.Revisions, v1alpha1.Revision{
 						Name: "old", State: v1alpha1.RevisionWarming, Regions: []v1alpha1.RevisionRegion{{Region: "east", ID: "old"}},
@@ -66,6 +71,24 @@ func TestScaleDownOfRetired(t *testing.T) {
 			}
 			if (s.lookAgain > 0 && s.lookAgain <= time.Second) != test.stays {
 				t.Errorf("looks again after %s", s.lookAgain)
+			}
+		})
+	}
+}
+
+// TestScaleDownOfAChannelThatSaysNothing holds that no host goes, also of a Region that
+// is disabled, before the channel's status, which was lost, says what it wants.
+func TestScaleDownOfAChannelThatSaysNothing(t *testing.T) {
+	for name, deleted := range map[string]bool{"as it was lost": false, "as it is deleted": true} {
+		t.Run(name, func(t *testing.T) {
+			s := world(hosts("r1", 2, 0), func(s *scope) {
+				s.amis[0].Status = v1alpha1.AMIStatus{}
+				if deleted {
+					s.amis[0].DeletionTimestamp = ptr.To(metav1.Now())
+				}
+			})
+			if leave := len(s.candidates()) > 0; leave != deleted {
+				t.Errorf("hosts may leave: %t, want %t", leave, deleted)
 			}
 		})
 	}

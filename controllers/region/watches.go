@@ -35,15 +35,15 @@ const (
 	gatherHosts = 200 * time.Millisecond
 	// lookAfterWrite is how long after a write, which may be another manager's, the
 	// status is looked at again.
-	lookAfterWrite = time.Second
+	lookAfterWrite = 2 * time.Second
 	// gatherClaims is the same for what only takes or frees slots, which under load is
 	// every host several times a second. Hosts take a minute to boot, so that they can
-	// be asked for a second later.
-	gatherClaims = time.Second
+	// be asked for two seconds later.
+	gatherClaims = 2 * time.Second
 )
 
 // SetupWithManager registers the controller. The manager's cache must have the
-// indexes of controllers/index.
+// indexes of internal/index.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	observed := &trigger.Trigger{}
 	r.Regions.Subscribe(func(region string, change cloud.Change) {

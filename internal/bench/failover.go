@@ -15,7 +15,7 @@ import (
 const (
 	// leaseDuration is controller-runtime's default, retryPeriod the manager's own.
 	// See https://pkg.go.dev/sigs.k8s.io/controller-runtime/pkg/manager#Options.
-	leaseDuration, retryPeriod = 15 * time.Second, 500 * time.Millisecond
+	leaseDuration, retryPeriod = 15 * time.Second, 250 * time.Millisecond
 	killBar                    = leaseDuration + retryPeriod + time.Second
 	stopBar                    = retryPeriod + time.Second
 	coldBar                    = 10 * time.Second

@@ -182,11 +182,11 @@ func (p *populator) readTasks(ctx context.Context, residents []*resident) error 
 	running := map[string]cloud.Task{}
 	err := p.await(ctx, time.Minute, "the tasks to run", func(ctx context.Context) (bool, error) {
 		for _, api := range p.apis {
-			tasks, err := api.ListTasks(ctx)
+			listing, err := api.ListTasks(ctx, nil)
 			if err != nil {
 				return false, err
 			}
-			for _, t := range tasks {
+			for _, t := range listing.Tasks {
 				if t.LastStatus == cloud.TaskRunning {
 					running[t.ARN] = t
 				}

@@ -185,7 +185,7 @@ func (p *replay) copySessions(ctx context.Context, sessions []v1alpha1.Mandelbox
 
 // sessionCopy is a session as the copy of another is created.
 func sessionCopy(m *v1alpha1.Mandelbox) *v1alpha1.Mandelbox {
-	return &v1alpha1.Mandelbox{ObjectMeta: metav1.ObjectMeta{Namespace: m.Namespace, Name: copyName(m.Name)}, Spec: m.Spec}
+	return &v1alpha1.Mandelbox{ObjectMeta: metav1.ObjectMeta{Namespace: m.Namespace, Name: copyName(m.Name), Finalizers: m.Finalizers}, Spec: m.Spec}
 }
 
 // versionField is where a merge patch says which version it is meant for.

@@ -41,7 +41,7 @@ func benchScale(ctx context.Context, r *run) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.stop()) }()
-	trickle := trickleRate * r.size(30, 2)
+	trickle := trickleRate * r.size(60, 2)
 	stages := []stage{{hosts: r.size(100, 6)}, {hosts: r.size(1000, 12)}, {hosts: r.size(2000, 18)}}
 	var p *populator
 	for i := range stages {

@@ -93,8 +93,11 @@ func newWorld(ctx context.Context, r *run, o worldOptions) (_ *world, err error)
 		if w.webhookPort, err = freePort(ctx); err != nil {
 			return nil, err
 		}
-		if err := w.people.Create(ctx, webhook.LocalConfiguration("localhost", w.webhookPort)); err != nil {
-			return nil, fmt.Errorf("registering the webhooks: %w", err)
+		validating, mutating := webhook.LocalConfigurations("localhost", w.webhookPort)
+		for _, configuration := range []client.Object{validating, mutating} {
+			if err := w.people.Create(ctx, configuration); err != nil {
+				return nil, fmt.Errorf("registering the webhooks: %w", err)
+			}
 		}
 	}
 	return w, nil
@@ -250,13 +253,17 @@ func freePort(ctx context.Context) (int, error) {
 // region each, in turn.
 func (w *world) session(prefix string, i int) *v1alpha1.Mandelbox {
 	name := fmt.Sprintf("%s-%05d", prefix, i)
-	return &v1alpha1.Mandelbox{
+	m := &v1alpha1.Mandelbox{
 		ObjectMeta: metav1.ObjectMeta{Namespace: tenants[i%len(tenants)], Name: name},
 		Spec: v1alpha1.MandelboxSpec{
 			UserID: fmt.Sprintf("google-oauth2|%s%015d", prefix, i), SessionID: name,
 			Regions: []string{w.regions[i%len(w.regions)]}, ClientCommitHash: commitHash,
 		},
 	}
+	if !w.webhooks {
+		m.Finalizers = []string{v1alpha1.MandelboxFinalizer} // As the webhook has it.
+	}
+	return m
 }
 
 // usages is what every process has used so far.

@@ -1,6 +1,8 @@
 // Copyright The Mandelbox Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build !shipped
+
 package cli
 
 import (
@@ -42,6 +44,7 @@ figure means.`,
 	flags.IntVar(&o.Sessions, "sessions", 0, "how many sessions each part of assign has, in place of the usual number")
 	flags.BoolVar(&o.Small, "small", false, "run at sizes that take seconds, to see that it works and not to measure")
 	flags.StringVar(&o.Result, "result", "", "file that the line of the result is written to, too")
+	flags.StringVar(&o.Program, "program", "", "program whose manager is measured; this one by default")
 	flags.StringVar(&o.Log, "log", "", "file that the manager's log is appended to")
 	flags.StringVar(&o.Profiles, "profiles", "", "folder that processor profiles of the manager are written to")
 	return cmd

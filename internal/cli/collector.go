@@ -17,9 +17,9 @@ const (
 	// ballast is counted as in use by the collector and is never touched, so that it
 	// takes no memory. See https://go.dev/doc/gc-guide.
 	ballast = 128 << 20
-	// gcPercent is how much garbage there may be to what is in use: 26 MB and a
-	// fifth.
-	gcPercent = 20
+	// gcPercent is how much garbage there may be to what is in use: 64 MB and a
+	// half.
+	gcPercent = 50
 )
 
 // paceCollector sets how often garbage is collected, unless the environment does, by

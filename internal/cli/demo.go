@@ -1,6 +1,8 @@
 // Copyright The Mandelbox Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build !shipped
+
 package cli
 
 import (

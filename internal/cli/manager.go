@@ -13,13 +13,12 @@ import (
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"go.uber.org/zap/zapcore"
 	ctrl "sigs.k8s.io/controller-runtime"
 	clientconfig "sigs.k8s.io/controller-runtime/pkg/client/config"
-	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/mandelbox/mandelbox-operator/controllers"
+	"github.com/mandelbox/mandelbox-operator/controllers/instance"
 	"github.com/mandelbox/mandelbox-operator/controllers/orphan"
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
 	cloudaws "github.com/mandelbox/mandelbox-operator/internal/cloud/aws"
@@ -39,6 +38,7 @@ type managerOptions struct {
 	listInterval       time.Duration
 	hotInterval        time.Duration
 	gracePeriod        time.Duration
+	launchTimeout      time.Duration
 	orphanGrace        time.Duration
 	orphanInterval     time.Duration
 	orphansDryRun      bool
@@ -81,6 +81,7 @@ credentials, endpoint and retries come from the AWS SDK's standard chain.`,
 	f.DurationVar(&o.listInterval, "aws-list-interval", 30*time.Second, "time between two full listings of each region")
 	f.DurationVar(&o.hotInterval, "aws-hot-interval", time.Second, "time between two looks at what is in motion")
 	f.DurationVar(&o.gracePeriod, "aws-grace-period", time.Minute, "how long AWS's reads may lag behind its writes")
+	f.DurationVar(&o.launchTimeout, "launch-timeout", instance.DefaultLaunchTimeout, "how long one launch of hosts may take, and how long it is taken to be under way if a manager that ended asked for it")
 	f.DurationVar(&o.orphanGrace, "orphan-grace", orphan.DefaultGrace, "how long a host or task in AWS that belongs to no object is left alone")
 	f.DurationVar(&o.orphanInterval, "orphan-interval", orphan.DefaultInterval, "time between two looks for such hosts and tasks")
 	f.BoolVar(&o.orphansDryRun, "orphans-dry-run", false, "report hosts and tasks that belong to no object, and remove none")
@@ -106,8 +107,11 @@ func runManager(ctx context.Context, o managerOptions) error {
 	if o.verbosity < 0 || o.verbosity > maxVerbosity {
 		return fmt.Errorf("--verbosity is from 0 to %d: beyond, whole objects would be logged, with the secrets in them", maxVerbosity)
 	}
+	if o.launchTimeout <= 0 {
+		return fmt.Errorf("--launch-timeout is %s, and no launch would ever be waited for: it has to be more than 0", o.launchTimeout)
+	}
 	defer paceCollector()()
-	log := zap.New(zap.UseDevMode(o.development), zap.Level(zapcore.Level(-o.verbosity)))
+	log := newLogger(o.development, o.verbosity)
 	ctrl.SetLogger(log)
 	restConfig, err := clientconfig.GetConfig()
 	if err != nil {
@@ -126,7 +130,7 @@ func runManager(ctx context.Context, o managerOptions) error {
 		Observer: cloud.ObserverOptions{
 			ListInterval: o.listInterval, HotInterval: o.hotInterval, GracePeriod: o.gracePeriod, Log: log.WithName("observer"),
 		},
-		OrphanGrace: o.orphanGrace, OrphanInterval: o.orphanInterval, OrphansDryRun: o.orphansDryRun,
+		LaunchTimeout: o.launchTimeout, OrphanGrace: o.orphanGrace, OrphanInterval: o.orphanInterval, OrphansDryRun: o.orphansDryRun,
 		MandelboxesPerUser: o.mandelboxesPerUser, AllowDevClients: o.allowDevClients,
 		LeaderElection: o.leaderElect, LeaderElectionNamespace: o.namespace,
 		MetricsAddress: o.metricsAddress, ProbeAddress: o.probeAddress, ProfileAddress: o.profileAddress, Version: Version(), Log: log,

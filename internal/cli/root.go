@@ -84,12 +84,9 @@ user's session, a Mandelbox, onto one of them within a moment of being asked.`,
 	root.AddCommand(
 		newManagerCommand(),
 		kubectl.New("kubectl", Version()),
-		newDemoCommand(),
-		newSoakCommand(),
-		newCrashTestCommand(),
-		newBenchCommand(),
 		newAWSCommand(),
 		newVersionCommand(),
 	)
+	root.AddCommand(workshop()...)
 	return root
 }

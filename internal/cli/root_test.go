@@ -46,6 +46,13 @@ func TestALogOfWholeObjectsIsRefused(t *testing.T) {
 	}
 }
 
+func TestALaunchIsWaitedFor(t *testing.T) {
+	g := NewWithT(t)
+	var stdout, stderr bytes.Buffer
+	g.Expect(Run([]string{"manager", "--launch-timeout=0s"}, &stdout, &stderr)).To(Equal(1))
+	g.Expect(stderr.String()).To(ContainSubstring("--launch-timeout is 0s"))
+}
+
 func TestTheNameOfTheBinaryMakesItThePlugin(t *testing.T) {
 	for name, tc := range map[string]struct {
 		program      string

@@ -95,8 +95,9 @@ type Reader interface {
 	// have registered; those that have not are left out.
 	FindContainerHosts(ctx context.Context, instanceIDs []string) ([]ContainerHost, error)
 	// ListTasks lists all tasks of the ECS cluster that carry the target's tags,
-	// stopped ones included as long as ECS lists them.
-	ListTasks(ctx context.Context) ([]Task, error)
+	// stopped ones included as long as ECS lists them. Those that are to run, and that
+	// settled says it of, are listed by their ARNs alone; nil says it of none.
+	ListTasks(ctx context.Context, settled func(arn string) bool) (TaskListing, error)
 	// DescribeTasks returns those that ECS knows; the others are left out.
 	DescribeTasks(ctx context.Context, arns []string) ([]Task, error)
 	// InstanceTypes describes instance types; unknown ones are left out.
@@ -244,6 +245,14 @@ type Task struct {
 	StartedAt time.Time
 	StoppedAt time.Time
 	Tags      map[string]string
+}
+
+// TaskListing is what a full listing of tasks showed.
+type TaskListing struct {
+	// Tasks are those that were described.
+	Tasks []Task
+	// Settled are the ARNs of the others, all of which are to run.
+	Settled []string
 }
 
 // Stopped says whether nothing of the task runs any more.

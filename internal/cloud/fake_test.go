@@ -134,8 +134,17 @@ func (f *fakeAWS) FindContainerHosts(_ context.Context, ids []string) ([]cloud.C
 	}, ids)
 }
 
-func (f *fakeAWS) ListTasks(context.Context) ([]cloud.Task, error) {
-	return all(f, "ListTasks", func() map[string]cloud.Task { return f.tasks })
+func (f *fakeAWS) ListTasks(_ context.Context, settled func(string) bool) (cloud.TaskListing, error) {
+	var listing cloud.TaskListing
+	tasks, err := all(f, "ListTasks", func() map[string]cloud.Task { return f.tasks })
+	for _, t := range tasks {
+		if t.DesiredStatus == cloud.TaskRunning && settled(t.ARN) {
+			listing.Settled = append(listing.Settled, t.ARN)
+			continue
+		}
+		listing.Tasks = append(listing.Tasks, t)
+	}
+	return listing, err
 }
 
 func (f *fakeAWS) DescribeTasks(_ context.Context, ids []string) ([]cloud.Task, error) {

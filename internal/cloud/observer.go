@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"iter"
 	"slices"
 	"sync"
@@ -122,7 +123,10 @@ type Observer struct {
 	byStarter      index
 	bySession      index
 	expected       map[string]time.Time
-	health         map[string]HostHealth
+	// taskListings counts the listings of tasks, and turns gives each task its turn.
+	taskListings uint64
+	turns        maphash.Seed
+	health       map[string]HostHealth
 	// notices are by host and the code of their event.
 	notices  map[string]map[string]notice
 	listings map[string]*listing
@@ -145,6 +149,7 @@ func NewObserver(api Reader, opts ObserverOptions) *Observer {
 		byStarter:      index{},
 		bySession:      index{},
 		expected:       map[string]time.Time{},
+		turns:          maphash.MakeSeed(),
 		notices:        map[string]map[string]notice{},
 		listings: map[string]*listing{
 			hostListing: {}, containerHostListing: {}, taskListing: {}, healthListing: {}, spotListing: {},

@@ -31,6 +31,14 @@ func (o *Observer) HostByID(instanceID string) (Host, Presence) {
 	return Host{}, o.absence()
 }
 
+// HostsListedSince says whether all that was launched by t is known, or gone: the hosts
+// were listed a grace period after it.
+func (o *Observer) HostsListedSince(t time.Time) bool {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	return o.listings[hostListing].beganAt.Sub(t) >= o.opts.GracePeriod
+}
+
 // absence says what it means that a host isn't known: right after the start it
 // may have been launched just before, and not be visible yet.
 func (o *Observer) absence() Presence {

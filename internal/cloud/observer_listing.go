@@ -6,6 +6,7 @@ package cloud
 import (
 	"context"
 	"errors"
+	"hash/maphash"
 	"math/rand/v2"
 	"time"
 )
@@ -99,14 +100,28 @@ func (o *Observer) listContainerHosts(ctx context.Context) error {
 	})
 }
 
+// describeEvery is with how many listings a task that runs, as it is to, is described
+// once, in case something that is not expected of it changed; with the others it is
+// enough that it is listed. To describe all each time would be most of what a listing
+// costs, and of the calls: ECS lists and describes a hundred at a time.
+const describeEvery = 10
+
 // listTasks lists all tasks once.
 func (o *Observer) listTasks(ctx context.Context) error {
 	began := o.opts.Clock.Now()
-	tasks, err := o.api.ListTasks(ctx)
+	o.mu.Lock()
+	o.taskListings++
+	turn := o.taskListings % describeEvery
+	o.mu.Unlock()
+	listing, err := o.api.ListTasks(ctx, func(arn string) bool { return o.taskSettled(arn, turn) })
 	return o.listed(ctx, taskListing, began, err, func(now time.Time) []Change {
 		var changes []Change
-		listed := make(map[string]bool, len(tasks))
-		for _, t := range tasks {
+		listed := make(map[string]bool, len(listing.Tasks)+len(listing.Settled))
+		for _, arn := range listing.Settled {
+			listed[arn] = true
+			o.tasks.seen(arn, began)
+		}
+		for _, t := range listing.Tasks {
 			listed[t.ARN] = true
 			changes = append(changes, o.takeTask(t, began, now)...)
 		}
@@ -115,6 +130,17 @@ func (o *Observer) listTasks(ctx context.Context) error {
 		}
 		return changes
 	})
+}
+
+// taskSettled says whether a task that ECS lists as one that is to run needs no
+// description: it is known to run as it is to, and it isn't its turn. One that somebody
+// watches is described by the hot loop.
+func (o *Observer) taskSettled(arn string, turn uint64) bool {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	known, ok := o.tasks.items[arn]
+	return ok && known.value.LastStatus == TaskRunning && known.value.DesiredStatus == TaskRunning &&
+		maphash.String(o.turns, arn)%describeEvery != turn
 }
 
 // listed takes in how a listing went, and tells of what it changed.

@@ -309,6 +309,38 @@ func TestATaskToldToStopIsFollowed(t *testing.T) {
 	w.g.Expect(w.aws.count("DescribeTasks")).To(Equal(described+1), "it is in motion until it stopped")
 }
 
+func TestATaskThatRunsIsListedAndDescribedInTurn(t *testing.T) {
+	t.Parallel()
+	const tasks = 200
+	w := watch(t, func(f *fakeAWS) {
+		quietFleet(f)
+		for n := range tasks {
+			task := runningTask(n + 1)
+			f.tasks[task.ARN] = task
+		}
+	})
+	unhealthy := func() (count int) {
+		for _, task := range w.Tasks() {
+			if task.Health == "UNHEALTHY" {
+				count++
+			}
+		}
+		return count
+	}
+	w.aws.change(func(f *fakeAWS) {
+		for arn, task := range f.tasks {
+			task.Health = "UNHEALTHY"
+			f.tasks[arn] = task
+		}
+	})
+	w.pass(40 * time.Second)
+	w.g.Expect(unhealthy()).To(And(BeNumerically(">", 0), BeNumerically("<", tasks/2)), "after a listing or two")
+	w.pass(6 * time.Minute)
+	w.g.Expect(unhealthy()).To(Equal(tasks), "after ten")
+	w.g.Expect(w.Tasks()).To(HaveLen(tasks), "what is listed is there")
+	w.g.Expect(w.aws.count("DescribeTasks")).To(BeZero(), "none moved")
+}
+
 func TestATaskIsFollowedNoLongerThanItMoves(t *testing.T) {
 	t.Parallel()
 	w := watch(t, quietFleet)

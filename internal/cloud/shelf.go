@@ -42,9 +42,7 @@ func (s *shelf[T]) put(id string, fresh T, asOf, now time.Time) bool {
 		s.items[id] = &item[T]{value: fresh, asOf: asOf, seenAt: asOf, changedAt: now}
 		return true
 	}
-	if asOf.After(known.seenAt) {
-		known.seenAt = asOf
-	}
+	s.seen(id, asOf)
 	if !s.supersedes(known.value, fresh, !asOf.Before(known.asOf)) {
 		return false
 	}
@@ -57,6 +55,13 @@ func (s *shelf[T]) put(id string, fresh T, asOf, now time.Time) bool {
 		known.changedAt = now
 	}
 	return changed
+}
+
+// seen takes in that a call that began at asOf showed the thing, if it is known.
+func (s *shelf[T]) seen(id string, asOf time.Time) {
+	if known, ok := s.items[id]; ok && asOf.After(known.seenAt) {
+		known.seenAt = asOf
+	}
 }
 
 // prune removes and returns what a full listing that began at the given time

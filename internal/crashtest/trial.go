@@ -32,7 +32,8 @@ const (
 // managerFlags are the manager's: its timers are as much faster as the local AWS.
 var managerFlags = []string{
 	"manager", "--webhooks=false", "--metrics-bind-address=0", "--health-probe-bind-address=0", "--mandelboxes-per-user=0",
-	"--aws-hot-interval=50ms", "--aws-list-interval=400ms", "--aws-grace-period=1s", "--orphan-grace=1s", "--orphan-interval=250ms",
+	"--aws-hot-interval=50ms", "--aws-list-interval=400ms", "--aws-grace-period=1s", "--launch-timeout=5s",
+	"--orphan-grace=1s", "--orphan-interval=250ms",
 }
 
 // silent is where proxies log to: aborted calls are what they are there for.

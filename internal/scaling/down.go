@@ -81,6 +81,9 @@ func Down(in DownInput) DownPlan {
 			leaving[c.Name] = c.Empty && !c.Protected
 		default:
 			of := release{c.AMI, c.Revision}
+			if active[of] == nil { // Nearly all are of one release.
+				active[of] = make([]Candidate, 0, len(in.Candidates))
+			}
 			active[of] = append(active[of], c)
 		}
 	}
@@ -124,7 +127,7 @@ func stockOf(c Channel, hosts []Candidate) *stock {
 		free:        c.Free - c.Pending,
 		desiredFree: c.DesiredFree,
 		minHosts:    int(c.MinInstances),
-		hosts:       slices.SortedFunc(slices.Values(hosts), lessUseful),
+		hosts:       hosts,
 	}
 	for _, h := range hosts {
 		s.slots += h.Slots
@@ -141,7 +144,11 @@ func (s *stock) surplus() bool {
 
 // release takes out the hosts that may leave and names them.
 func (s *stock) release() []string {
+	if !s.surplus() {
+		return nil
+	}
 	var names []string
+	s.hosts = slices.SortedFunc(slices.Values(s.hosts), lessUseful)
 	for s.surplus() {
 		at := slices.IndexFunc(s.hosts, func(c Candidate) bool {
 			return c.Empty && !c.Protected && s.free-c.Slots >= s.desiredFree
@@ -159,11 +166,16 @@ func (s *stock) release() []string {
 
 // named names the candidates that leave, the least useful first.
 func named(candidates []Candidate, leaving map[string]bool) []string {
-	var names []string
-	for _, c := range slices.SortedFunc(slices.Values(candidates), lessUseful) {
+	var least []Candidate
+	for _, c := range candidates {
 		if leaving[c.Name] {
-			names = append(names, c.Name)
+			least = append(least, c)
 		}
+	}
+	slices.SortFunc(least, lessUseful)
+	var names []string
+	for _, c := range least {
+		names = append(names, c.Name)
 	}
 	return names
 }

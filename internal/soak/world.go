@@ -253,11 +253,15 @@ func setRelease(channel *v1alpha1.AMI, commit, image string, regions []string) {
 	}
 }
 
-// createSession makes the Mandelbox of a session.
+// createSession makes the Mandelbox of a session, in one of the namespaces with its
+// finalizer on, as the webhook has it.
 func (w *world) createSession(ctx context.Context, s Session) (*v1alpha1.Mandelbox, error) {
 	m := &v1alpha1.Mandelbox{
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: s.Name},
 		Spec:       v1alpha1.MandelboxSpec{UserID: s.User, SessionID: s.Name, Regions: s.Regions, ClientCommitHash: s.Commit},
+	}
+	if s.Namespace == tenants[0] {
+		m.Finalizers = []string{v1alpha1.MandelboxFinalizer}
 	}
 	if s.Commit == "" {
 		m.Spec.AMIName = s.Channel

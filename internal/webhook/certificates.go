@@ -23,8 +23,8 @@ import (
 
 // +kubebuilder:rbac:groups="",resources=secrets,namespace=mandelbox-system,verbs=list;watch;create
 // +kubebuilder:rbac:groups="",resources=secrets,resourceNames=mandelbox-operator-webhook,namespace=mandelbox-system,verbs=get;update
-// +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=validatingwebhookconfigurations,verbs=list;watch
-// +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=validatingwebhookconfigurations,resourceNames=mandelbox-operator,verbs=update
+// +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=validatingwebhookconfigurations;mutatingwebhookconfigurations,verbs=list;watch
+// +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=validatingwebhookconfigurations;mutatingwebhookconfigurations,resourceNames=mandelbox-operator,verbs=update
 
 const (
 	caLifetime          = 10 * 365 * 24 * time.Hour
@@ -60,7 +60,8 @@ type CertOptions struct {
 	CertDir string
 	// ExtraDNSNames are further names the API server may use, e.g. "localhost".
 	ExtraDNSNames []string
-	// ConfigurationName is the ValidatingWebhookConfiguration that gets the CA.
+	// ConfigurationName is the name of the ValidatingWebhookConfiguration and of the
+	// MutatingWebhookConfiguration that get the CA.
 	ConfigurationName string
 	// Overlap is how long every API server gets to hear of a new CA before a
 	// certificate of it is served; 1m by default.
@@ -93,10 +94,10 @@ func (o CertOptions) secretKey() types.NamespacedName {
 
 // AddCertificates lets the manager make its own serving certificate, keep it in a
 // Secret, renew it 90 days before its end, replace its CA in good time (see rollover),
-// and put that into the ValidatingWebhookConfiguration. ready is closed once that was done, about a
-// second or two after the manager has started: until then the API server can't
-// call the webhooks. It needs no leader: each replica serves, and whoever finds
-// the certificate old renews it.
+// and put that into the ValidatingWebhookConfiguration and the MutatingWebhookConfiguration.
+// ready is closed once that was done, about a second or two after the manager has
+// started: until then the API server can't call the webhooks. It needs no leader: each
+// replica serves, and whoever finds the certificate old renews it.
 //
 // The first certificate is in CertDir when AddCertificates returns, so that the
 // webhook server can be registered at once. The namespace must exist.
@@ -140,7 +141,7 @@ func (o CertOptions) rotator(ready chan struct{}) *rotator.CertRotator {
 		DNSName:            o.ServiceName + "." + o.Namespace + ".svc",
 		ExtraDNSNames:      o.ExtraDNSNames,
 		IsReady:            ready,
-		Webhooks:           []rotator.WebhookInfo{{Name: o.ConfigurationName, Type: rotator.Validating}},
+		Webhooks:           []rotator.WebhookInfo{{Name: o.ConfigurationName, Type: rotator.Validating}, {Name: o.ConfigurationName, Type: rotator.Mutating}},
 		FieldOwner:         "mandelbox-operator-certificates",
 		ExtKeyUsages:       &[]x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		CaCertDuration:     caLifetime,

@@ -42,7 +42,7 @@ var _ = Describe("The webhook certificate", func() {
 			for _, s := range []*server{production, development} {
 				bundles, err := s.caBundles(ctx)
 				g.Expect(err).NotTo(HaveOccurred())
-				g.Expect(bundles).To(HaveLen(4))
+				g.Expect(bundles).To(HaveLen(5))
 				g.Expect(bundles).To(HaveEach(Equal(secret.Data["ca.crt"])))
 				served, err := os.ReadFile(filepath.Join(s.certDir, corev1.TLSCertKey))
 				g.Expect(err).NotTo(HaveOccurred())
@@ -93,14 +93,17 @@ var _ = Describe("The webhook certificate", func() {
 		expectInUse(ctx)
 	})
 
-	It("comes back into a configuration that lost its CA", func(ctx context.Context) {
-		registered := webhook.LocalConfiguration("localhost", freePort())
-		registered.Name = production.configuration
-		Expect(api.Get(ctx, client.ObjectKeyFromObject(registered), registered)).To(Succeed())
-		for i := range registered.Webhooks {
-			registered.Webhooks[i].ClientConfig.CABundle = nil
+	It("comes back into configurations that lost their CA", func(ctx context.Context) {
+		validating, mutating := webhook.LocalConfigurations("localhost", freePort())
+		key := client.ObjectKey{Name: production.configuration}
+		Expect(api.Get(ctx, key, validating)).To(Succeed())
+		Expect(api.Get(ctx, key, mutating)).To(Succeed())
+		for i := range validating.Webhooks {
+			validating.Webhooks[i].ClientConfig.CABundle = nil
 		}
-		Expect(api.Update(ctx, registered)).To(Succeed())
+		mutating.Webhooks[0].ClientConfig.CABundle = nil
+		Expect(api.Update(ctx, validating)).To(Succeed())
+		Expect(api.Update(ctx, mutating)).To(Succeed())
 		expectInUse(ctx)
 	})
 

@@ -4,20 +4,24 @@
 package webhook
 
 import (
+	"bufio"
+	"bytes"
 	"fmt"
 	"net"
 	"net/url"
 	"strconv"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
-	"sigs.k8s.io/yaml"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	sigsyaml "sigs.k8s.io/yaml"
 
 	manifests "github.com/mandelbox/mandelbox-operator/config/webhook"
 )
 
 // Names that the manifests in config/ use.
 const (
-	// ConfigurationName is the name of the ValidatingWebhookConfiguration.
+	// ConfigurationName is the name of the ValidatingWebhookConfiguration, and of the
+	// MutatingWebhookConfiguration.
 	ConfigurationName = "mandelbox-operator"
 	// DefaultNamespace is where the manager runs.
 	DefaultNamespace = "mandelbox-system"
@@ -27,24 +31,39 @@ const (
 	DefaultSecretName = "mandelbox-operator-webhook"
 )
 
-// LocalConfiguration returns the ValidatingWebhookConfiguration for a manager
-// that runs outside the cluster: the one in config/webhook, with URLs of the
-// given host and port in place of the Service. The host is a DNS name that the
-// certificate is made out to (CertOptions.ExtraDNSNames), e.g. "localhost".
+// LocalConfigurations returns the configurations for a manager that runs outside the
+// cluster: those in config/webhook, with URLs of the given host and port in place of
+// the Service. The host is a DNS name that the certificate is made out to
+// (CertOptions.ExtraDNSNames), e.g. "localhost".
 //
-// It is created before the manager starts, without a CA: the manager fills it in.
-func LocalConfiguration(host string, port int) *admissionregistrationv1.ValidatingWebhookConfiguration {
-	var configuration admissionregistrationv1.ValidatingWebhookConfiguration
-	if err := yaml.UnmarshalStrict(manifests.Manifest, &configuration); err != nil {
-		// The manifest is part of the binary and a test reads it: this can't happen
-		// in a build that passed them.
-		panic(fmt.Sprintf("reading the embedded webhook configuration: %v", err))
+// They are created before the manager starts, without a CA: the manager fills it in.
+func LocalConfigurations(host string, port int) (*admissionregistrationv1.ValidatingWebhookConfiguration, *admissionregistrationv1.MutatingWebhookConfiguration) {
+	validating := &admissionregistrationv1.ValidatingWebhookConfiguration{}
+	mutating := &admissionregistrationv1.MutatingWebhookConfiguration{}
+	decoder := yaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(manifests.Manifest)))
+	for _, into := range []any{mutating, validating} {
+		document, err := decoder.Read()
+		if err == nil {
+			err = sigsyaml.UnmarshalStrict(document, into)
+		}
+		if err != nil {
+			// The manifest is part of the binary and a test reads it: this can't happen
+			// in a build that passed them.
+			panic(fmt.Sprintf("reading the embedded webhook configurations: %v", err))
+		}
 	}
-	for i := range configuration.Webhooks {
-		clientConfig := &configuration.Webhooks[i].ClientConfig
-		address := url.URL{Scheme: "https", Host: net.JoinHostPort(host, strconv.Itoa(port)), Path: *clientConfig.Service.Path}
-		at := address.String()
-		clientConfig.URL, clientConfig.Service = &at, nil
+	for i := range validating.Webhooks {
+		makeLocal(&validating.Webhooks[i].ClientConfig, host, port)
 	}
-	return &configuration
+	for i := range mutating.Webhooks {
+		makeLocal(&mutating.Webhooks[i].ClientConfig, host, port)
+	}
+	return validating, mutating
+}
+
+// makeLocal has a webhook called at a host and port in place of the Service.
+func makeLocal(called *admissionregistrationv1.WebhookClientConfig, host string, port int) {
+	address := url.URL{Scheme: "https", Host: net.JoinHostPort(host, strconv.Itoa(port)), Path: *called.Service.Path}
+	at := address.String()
+	called.URL, called.Service = &at, nil
 }

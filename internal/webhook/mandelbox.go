@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
+	"github.com/mandelbox/mandelbox-operator/internal/index"
 )
 
 // What a Mandelbox asks of other objects is immutable, so that CREATE is all
@@ -24,18 +25,6 @@ import (
 // can cost, and must not lapse with the manager.
 //
 // +kubebuilder:webhook:path=/validate-cloud-mandelbox-dev-v1alpha1-mandelbox,mutating=false,failurePolicy=fail,sideEffects=None,timeoutSeconds=3,groups=cloud.mandelbox.dev,resources=mandelboxes,verbs=create,versions=v1alpha1,name=mandelbox.cloud.mandelbox.dev,admissionReviewVersions=v1,serviceName=mandelbox-operator-webhook,serviceNamespace=mandelbox-system
-
-// activeUserIndex finds the Mandelboxes of a user that count for the limit.
-const activeUserIndex = "admission.activeUser"
-
-// indexActiveUser gives the user of a Mandelbox that is neither over nor going.
-func indexActiveUser(object client.Object) []string {
-	mandelbox, ok := object.(*v1alpha1.Mandelbox)
-	if !ok || mandelbox.Finished() || !mandelbox.DeletionTimestamp.IsZero() {
-		return nil
-	}
-	return []string{mandelbox.Spec.UserID}
-}
 
 // mandelboxValidator checks a session against the regions, the channels and the
 // user's other sessions.
@@ -200,17 +189,18 @@ func (v *mandelboxValidator) checkLimit(ctx context.Context, mandelbox *v1alpha1
 	if limit == 0 {
 		return warnings, nil, nil
 	}
-	var held v1alpha1.MandelboxList
-	if err := v.reader.List(ctx, &held, client.InNamespace(mandelbox.Namespace),
-		client.MatchingFields{activeUserIndex: mandelbox.Spec.UserID}); err != nil {
-		return nil, nil, fmt.Errorf("listing the Mandelboxes of user %q: %w", mandelbox.Spec.UserID, err)
+	held, err := index.UnfinishedOf(ctx, v.reader, mandelbox.Namespace, mandelbox.Spec.UserID)
+	if err != nil {
+		return nil, nil, err
 	}
-	if len(held.Items) < int(limit) {
+	// One that is going makes room.
+	held = slices.DeleteFunc(held, func(m *v1alpha1.Mandelbox) bool { return !m.DeletionTimestamp.IsZero() })
+	if len(held) < int(limit) {
 		return warnings, nil, nil
 	}
 	return warnings, field.ErrorList{field.Forbidden(field.NewPath("spec", "userID"), fmt.Sprintf(
 		"%s: user %q holds %d Mandelboxes in namespace %s, where %d are allowed; end one first",
-		v1alpha1.ReasonUserAlreadyActive, mandelbox.Spec.UserID, len(held.Items), mandelbox.Namespace, limit))}, nil
+		v1alpha1.ReasonUserAlreadyActive, mandelbox.Spec.UserID, len(held), mandelbox.Namespace, limit))}, nil
 }
 
 // MandelboxesPerUser returns how many Mandelboxes one user may hold at once in

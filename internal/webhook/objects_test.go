@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -111,11 +112,17 @@ func newMandelbox(hash string, regions ...string) *v1alpha1.Mandelbox {
 func create[T client.Object](ctx context.Context, object T) T {
 	GinkgoHelper()
 	Expect(api.Create(ctx, object)).To(Succeed())
-	DeferCleanup(func(ctx context.Context) {
-		Expect(client.IgnoreNotFound(api.Delete(ctx, object))).To(Succeed())
-	})
+	DeferCleanup(remove, object)
 	awaitSeen(ctx, object)
 	return object
+}
+
+// remove deletes the object, which no controller here lets go.
+func remove(ctx context.Context, object client.Object) {
+	GinkgoHelper()
+	noFinalizers := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`))
+	Expect(client.IgnoreNotFound(api.Patch(ctx, object, noFinalizers))).To(Succeed())
+	Expect(client.IgnoreNotFound(api.Delete(ctx, object))).To(Succeed())
 }
 
 // updateStatus writes the object's status, and returns when the webhooks' cache has it.

@@ -36,13 +36,16 @@ var _ = Describe("While no manager can be reached", func() {
 		instance = create(ctx, labelled(newInstance(region.Name, ami.Name, "row-1", hash), label))
 		mandelbox = create(ctx, labelled(newMandelbox(hash, region.Name), label))
 
-		down := webhook.LocalConfiguration("localhost", freePort())
-		down.Name = label["outage"]
-		for i := range down.Webhooks {
-			down.Webhooks[i].ObjectSelector = &metav1.LabelSelector{MatchLabels: label}
+		validating, mutating := webhook.LocalConfigurations("localhost", freePort())
+		validating.Name, mutating.Name = label["outage"], label["outage"]
+		for i := range validating.Webhooks {
+			validating.Webhooks[i].ObjectSelector = &metav1.LabelSelector{MatchLabels: label}
 		}
-		Expect(api.Create(ctx, down)).To(Succeed())
-		DeferCleanup(func(ctx context.Context) { Expect(api.Delete(ctx, down)).To(Succeed()) })
+		mutating.Webhooks[0].ObjectSelector = &metav1.LabelSelector{MatchLabels: label}
+		for _, down := range []client.Object{mutating, validating} {
+			Expect(api.Create(ctx, down)).To(Succeed())
+			DeferCleanup(func(ctx context.Context) { Expect(api.Delete(ctx, down)).To(Succeed()) })
+		}
 		Eventually(func() error {
 			return api.Create(ctx, labelled(newRegion(), label), client.DryRunAll)
 		}).WithTimeout(eventuallyTimeout).Should(MatchError(ContainSubstring(failure)))
@@ -93,7 +96,7 @@ var _ = Describe("While no manager can be reached", func() {
 			Expect(api.Update(ctx, object)).To(Succeed(), kind)
 			Expect(api.Delete(ctx, object)).To(Succeed(), kind)
 			Expect(api.Get(ctx, client.ObjectKeyFromObject(object), object)).To(Succeed(), kind)
-			controllerutil.RemoveFinalizer(object, "example.com/test")
+			object.SetFinalizers(nil)
 			Expect(api.Update(ctx, object)).To(Succeed(), kind)
 			Expect(api.Get(ctx, client.ObjectKeyFromObject(object), object)).To(MatchError(ContainSubstring("not found")), kind)
 		}

@@ -100,16 +100,29 @@ func (r *rollover) takeOver(ctx context.Context, secret *corev1.Secret) (time.Du
 	return 0, r.write(ctx, taken, "taking the next CA into use")
 }
 
-// trusted says whether every webhook of the configuration has these CAs.
+// trusted says whether every webhook of the configurations has these CAs. The one that
+// changes objects may be absent: sessions start without.
 func (r *rollover) trusted(ctx context.Context, bundle []byte) (bool, error) {
-	var configuration admissionregistrationv1.ValidatingWebhookConfiguration
-	err := r.reader.Get(ctx, client.ObjectKey{Name: r.options.ConfigurationName}, &configuration)
-	if err != nil {
-		return false, fmt.Errorf("reading ValidatingWebhookConfiguration %s: %w", r.options.ConfigurationName, err)
+	key := client.ObjectKey{Name: r.options.ConfigurationName}
+	var validating admissionregistrationv1.ValidatingWebhookConfiguration
+	if err := r.reader.Get(ctx, key, &validating); err != nil {
+		return false, fmt.Errorf("reading ValidatingWebhookConfiguration %s: %w", key.Name, err)
 	}
-	return !slices.ContainsFunc(configuration.Webhooks, func(hook admissionregistrationv1.ValidatingWebhook) bool {
-		return !bytes.Equal(hook.ClientConfig.CABundle, bundle)
-	}), nil
+	var mutating admissionregistrationv1.MutatingWebhookConfiguration
+	if err := r.reader.Get(ctx, key, &mutating); client.IgnoreNotFound(err) != nil {
+		return false, fmt.Errorf("reading MutatingWebhookConfiguration %s: %w", key.Name, err)
+	}
+	for _, hook := range validating.Webhooks {
+		if !bytes.Equal(hook.ClientConfig.CABundle, bundle) {
+			return false, nil
+		}
+	}
+	for _, hook := range mutating.Webhooks {
+		if !bytes.Equal(hook.ClientConfig.CABundle, bundle) {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 // write updates the Secret, unless another replica was first.

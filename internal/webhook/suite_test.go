@@ -26,6 +26,7 @@ import (
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
 	"github.com/mandelbox/mandelbox-operator/internal/controlplane"
+	"github.com/mandelbox/mandelbox-operator/internal/index"
 	"github.com/mandelbox/mandelbox-operator/internal/webhook"
 )
 
@@ -88,18 +89,30 @@ var _ = BeforeSuite(func() {
 // objects in (or not in) devNamespace, and waits until it can call them.
 func serve(configuration string, options webhook.Options, devs metav1.LabelSelectorOperator) *server {
 	GinkgoHelper()
-	ctx, cancel := context.WithCancel(context.Background())
-	port, dir := freePort(), GinkgoT().TempDir()
-
-	registered := webhook.LocalConfiguration("localhost", port)
-	registered.Name = configuration
-	for i := range registered.Webhooks {
-		registered.Webhooks[i].NamespaceSelector = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{
-			Key: corev1.LabelMetadataName, Operator: devs, Values: []string{devNamespace},
-		}}}
+	ctx, port := context.Background(), freePort()
+	validating, mutating := webhook.LocalConfigurations("localhost", port)
+	validating.Name, mutating.Name = configuration, configuration
+	namespaces := &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{
+		Key: corev1.LabelMetadataName, Operator: devs, Values: []string{devNamespace},
+	}}}
+	for i := range validating.Webhooks {
+		validating.Webhooks[i].NamespaceSelector = namespaces
 	}
-	Expect(api.Create(ctx, registered)).To(Succeed())
+	for i := range mutating.Webhooks {
+		mutating.Webhooks[i].NamespaceSelector = namespaces
+	}
+	Expect(api.Create(ctx, validating)).To(Succeed())
+	Expect(api.Create(ctx, mutating)).To(Succeed())
+	return start(port, options, webhook.CertOptions{ConfigurationName: configuration, Clock: certificateClock})
+}
 
+// start starts a manager that serves webhooks on the port, and waits until the API
+// server can call them.
+func start(port int, options webhook.Options, certificates webhook.CertOptions) *server {
+	GinkgoHelper()
+	ctx, cancel := context.WithCancel(context.Background())
+	dir := GinkgoT().TempDir()
+	certificates.CertDir, certificates.ExtraDNSNames, certificates.Overlap = dir, []string{"localhost"}, overlap
 	manager, err := ctrl.NewManager(plane.Config(), ctrl.Options{
 		Scheme:        scheme,
 		Metrics:       metricsserver.Options{BindAddress: "0"},
@@ -107,10 +120,8 @@ func serve(configuration string, options webhook.Options, devs metav1.LabelSelec
 	})
 	Expect(err).NotTo(HaveOccurred())
 	ready := make(chan struct{})
-	Expect(webhook.AddCertificates(ctx, manager, webhook.CertOptions{
-		CertDir: dir, ExtraDNSNames: []string{"localhost"}, ConfigurationName: configuration,
-		Clock: certificateClock, Overlap: overlap,
-	}, ready)).To(Succeed())
+	Expect(webhook.AddCertificates(ctx, manager, certificates, ready)).To(Succeed())
+	Expect(index.Register(ctx, manager.GetFieldIndexer())).To(Succeed())
 	Expect(webhook.SetupWithManager(manager, options)).To(Succeed())
 
 	stopped := make(chan error, 1)
@@ -121,7 +132,7 @@ func serve(configuration string, options webhook.Options, devs metav1.LabelSelec
 	})
 	Eventually(ready).WithTimeout(eventuallyTimeout).Should(BeClosed())
 	Eventually(func() error { return manager.GetWebhookServer().StartedChecker()(nil) }).WithTimeout(eventuallyTimeout).Should(Succeed())
-	return &server{Manager: manager, configuration: configuration, certDir: dir}
+	return &server{Manager: manager, configuration: certificates.ConfigurationName, certDir: dir}
 }
 
 func freePort() int {
@@ -134,12 +145,19 @@ func freePort() int {
 
 // caBundles are the CAs that the API server trusts the manager's webhooks by.
 func (s *server) caBundles(ctx context.Context) ([][]byte, error) {
-	var registered admissionregistrationv1.ValidatingWebhookConfiguration
-	if err := api.Get(ctx, client.ObjectKey{Name: s.configuration}, &registered); err != nil {
+	var validating admissionregistrationv1.ValidatingWebhookConfiguration
+	if err := api.Get(ctx, client.ObjectKey{Name: s.configuration}, &validating); err != nil {
+		return nil, err
+	}
+	var mutating admissionregistrationv1.MutatingWebhookConfiguration
+	if err := api.Get(ctx, client.ObjectKey{Name: s.configuration}, &mutating); err != nil {
 		return nil, err
 	}
 	var bundles [][]byte
-	for _, hook := range registered.Webhooks {
+	for _, hook := range validating.Webhooks {
+		bundles = append(bundles, hook.ClientConfig.CABundle)
+	}
+	for _, hook := range mutating.Webhooks {
 		bundles = append(bundles, hook.ClientConfig.CABundle)
 	}
 	return bundles, nil

@@ -13,7 +13,10 @@
 // of a changed spec; never for DELETE, for status, or for an object that is
 // being deleted. A deletion therefore never depends on the manager being up.
 //
+// One more webhook changes what is created: it puts the finalizer on a Mandelbox.
+//
 // +kubebuilder:webhookconfiguration:mutating=false,name=mandelbox-operator
+// +kubebuilder:webhookconfiguration:mutating=true,name=mandelbox-operator
 package webhook
 
 import (
@@ -24,6 +27,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
 )
@@ -34,8 +38,7 @@ import (
 // Options say what the webhooks allow.
 type Options struct {
 	// Reader answers reads: the manager's client, which reads from its cache, by
-	// default. Another one must know the index that SetupWithManager adds to the
-	// manager's.
+	// default. Another one must have the indexes of package index.
 	Reader client.Reader
 	// AllowDevClients accepts Mandelboxes with the commit hash "local_dev".
 	AllowDevClients bool
@@ -45,15 +48,12 @@ type Options struct {
 }
 
 // SetupWithManager registers the webhook of every kind with the manager's
-// webhook server, and the index that they read with its cache. It must be called
-// before the manager starts.
+// webhook server. It must be called before the manager starts, whose cache must have
+// the indexes of package index.
 func SetupWithManager(mgr ctrl.Manager, opts Options) error {
 	reader := opts.Reader
 	if reader == nil {
 		reader = mgr.GetClient()
-	}
-	if err := mgr.GetFieldIndexer().IndexField(context.Background(), &v1alpha1.Mandelbox{}, activeUserIndex, indexActiveUser); err != nil {
-		return fmt.Errorf("indexing Mandelboxes by their user: %w", err)
 	}
 	mandelboxes := &mandelboxValidator{
 		reader: reader, allowDevClients: opts.AllowDevClients, mandelboxesPerUser: opts.MandelboxesPerUser,
@@ -61,6 +61,7 @@ func SetupWithManager(mgr ctrl.Manager, opts Options) error {
 	if err := ctrl.NewWebhookManagedBy(mgr, &v1alpha1.Mandelbox{}).WithValidator(mandelboxes).Complete(); err != nil {
 		return fmt.Errorf("registering the webhook of Mandelboxes: %w", err)
 	}
+	mgr.GetWebhookServer().Register(finalizerPath, &admission.Webhook{Handler: admission.HandlerFunc(addFinalizer)})
 	if err := ctrl.NewWebhookManagedBy(mgr, &v1alpha1.Instance{}).WithValidator(&instanceValidator{reader}).Complete(); err != nil {
 		return fmt.Errorf("registering the webhook of Instances: %w", err)
 	}

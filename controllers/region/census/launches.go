@@ -28,13 +28,12 @@ const (
 // other parameters doesn't count, nor does a failure of one created before
 // retryAfter. The record is a function of what it holds and of the hosts, however
 // often it is taken.
-func Outcomes(record v1alpha1.LaunchRecord, hosts []v1alpha1.Instance, retryAfter time.Time) v1alpha1.LaunchRecord {
+func Outcomes(record v1alpha1.LaunchRecord, hosts []*v1alpha1.Instance, retryAfter time.Time) v1alpha1.LaunchRecord {
 	known := map[string]v1alpha1.LaunchOutcome{}
 	for _, outcome := range record.Outcomes {
 		known[outcome.Instance] = outcome
 	}
-	for i := range hosts {
-		host := &hosts[i]
+	for _, host := range hosts {
 		if parameters := host.Labels[v1alpha1.LabelLaunchParameters]; parameters != "" && parameters != record.LaunchParameters {
 			continue
 		}

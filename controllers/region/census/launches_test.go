@@ -71,7 +71,7 @@ func TestOutcomes(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := census.Outcomes(test.record, test.hosts, time.Unix(test.retryAfter, 0))
+			got := census.Outcomes(test.record, pointers(test.hosts), time.Unix(test.retryAfter, 0))
 			var words []string
 			for _, o := range got.Outcomes {
 				words = append(words, fmt.Sprintf("%s%s", o.Instance, map[bool]string{true: "+", false: "-"}[*o.Active]))
@@ -118,4 +118,12 @@ func TestRetryAfter(t *testing.T) {
 	if got := census.RetryAfter(region); !got.IsZero() {
 		t.Errorf("of what is no time: got %s", got)
 	}
+}
+
+func pointers(hosts []v1alpha1.Instance) []*v1alpha1.Instance {
+	all := make([]*v1alpha1.Instance, len(hosts))
+	for i := range hosts {
+		all[i] = &hosts[i]
+	}
+	return all
 }

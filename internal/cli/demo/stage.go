@@ -91,7 +91,8 @@ func (d *demo) startManager(ctx context.Context) error {
 		return err
 	}
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: webhook.DefaultNamespace}}
-	for _, object := range []client.Object{namespace, webhook.LocalConfiguration("localhost", port)} {
+	validating, mutating := webhook.LocalConfigurations("localhost", port)
+	for _, object := range []client.Object{namespace, validating, mutating} {
 		if err := d.api.Create(ctx, object); err != nil {
 			return fmt.Errorf("creating %T %s: %w", object, object.GetName(), err)
 		}

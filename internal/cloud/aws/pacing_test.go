@@ -53,7 +53,7 @@ func TestThrottlingSlowsTheOffenderOnly(t *testing.T) {
 	g.Expect(err).NotTo(HaveOccurred())
 	list := func(callers int) {
 		for _, err := range atOnce(t.Context(), callers, func(ctx context.Context, _ int) error {
-			_, err := l.api.ListTasks(ctx)
+			_, err := l.api.ListTasks(ctx, nil)
 			return err
 		}) {
 			mustKind(g, err, cloud.KindThrottled)

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 	"unique"
 
 	awssdk "github.com/aws/aws-sdk-go-v2/aws"
@@ -27,38 +28,90 @@ const maxReason = 255
 // ListTasks lists the tasks that run or are to run, and those that stopped within
 // the last hour or so. Others may use the cluster too: only what carries the
 // target's tags is returned.
-func (c *client) ListTasks(ctx context.Context) ([]cloud.Task, error) {
-	arns := map[string]struct{}{}
-	for _, desired := range []types.DesiredStatus{types.DesiredStatusRunning, types.DesiredStatusStopped} {
-		pages := ecs.NewListTasksPaginator(c.ecs, &ecs.ListTasksInput{
-			Cluster:       awssdk.String(c.target.ECSCluster),
-			DesiredStatus: desired,
-			MaxResults:    awssdk.Int32(ecsBatch),
-		})
-		for pages.HasMorePages() {
-			page, err := pages.NextPage(ctx)
-			if err != nil {
-				return nil, ignoreNoCluster(wrap("ListTasks", err))
-			}
-			for _, arn := range page.TaskArns {
-				arns[arn] = struct{}{}
-			}
+func (c *client) ListTasks(ctx context.Context, settled func(arn string) bool) (cloud.TaskListing, error) {
+	var listing cloud.TaskListing
+	running, err := c.taskARNs(ctx, types.DesiredStatusRunning)
+	if err != nil {
+		return listing, err
+	}
+	// A task that is told to stop meanwhile is in both.
+	arns, err := c.taskARNs(ctx, types.DesiredStatusStopped)
+	if err != nil {
+		return listing, err
+	}
+	for arn := range running {
+		if _, stops := arns[arn]; !stops && settled != nil && settled(arn) {
+			listing.Settled = append(listing.Settled, arn)
+			continue
 		}
+		arns[arn] = struct{}{}
 	}
 	ended := c.ended.keep(arns)
 	maps.DeleteFunc(arns, func(arn string, _ struct{}) bool {
 		_, known := ended[arn]
 		return known
 	})
-	tasks, err := c.DescribeTasks(ctx, slices.Sorted(maps.Keys(arns)))
-	if err != nil {
-		return nil, err
+	listing.Tasks = make([]cloud.Task, 0, len(arns))
+	for batch := range slices.Chunk(slices.Sorted(maps.Keys(arns)), ecsBatch) {
+		if err := rest(ctx, len(listing.Tasks) == 0); err != nil {
+			return listing, wrap("DescribeTasks", err)
+		}
+		some, err := c.DescribeTasks(ctx, batch)
+		if err != nil {
+			return listing, err
+		}
+		listing.Tasks = append(listing.Tasks, some...)
 	}
-	c.ended.add(tasks)
-	tasks = slices.AppendSeq(tasks, maps.Values(ended))
-	return slices.DeleteFunc(tasks, func(t cloud.Task) bool {
+	c.ended.add(listing.Tasks)
+	listing.Tasks = slices.AppendSeq(listing.Tasks, maps.Values(ended))
+	listing.Tasks = slices.DeleteFunc(listing.Tasks, func(t cloud.Task) bool {
 		return !c.target.Owns(t.Tags)
-	}), nil
+	})
+	return listing, nil
+}
+
+// taskARNs lists the tasks that are to run, or to be stopped; none if there is no such
+// cluster.
+func (c *client) taskARNs(ctx context.Context, desired types.DesiredStatus) (map[string]struct{}, error) {
+	arns := map[string]struct{}{}
+	pages := ecs.NewListTasksPaginator(c.ecs, &ecs.ListTasksInput{
+		Cluster:       awssdk.String(c.target.ECSCluster),
+		DesiredStatus: desired,
+		MaxResults:    awssdk.Int32(ecsBatch),
+	})
+	for first := true; pages.HasMorePages(); first = false {
+		if err := rest(ctx, first); err != nil {
+			return nil, wrap("ListTasks", err)
+		}
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return arns, ignoreNoCluster(wrap("ListTasks", err))
+		}
+		for _, arn := range page.TaskArns {
+			arns[arn] = struct{}{}
+		}
+	}
+	return arns, nil
+}
+
+// listPause is the time between two pages of a full listing of tasks, which has a page
+// for each hundred. At 20 a second it takes no more than what ECS gives back of its
+// limit; and a region's thousands of tasks are not decoded all at once, on processors
+// that sessions wait for.
+// See https://docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html.
+const listPause = 50 * time.Millisecond
+
+// rest waits between two pages.
+func rest(ctx context.Context, first bool) error {
+	if first {
+		return nil
+	}
+	select {
+	case <-time.After(listPause):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // endedTasks remembers the tasks that stopped, for as long as ECS lists them. They

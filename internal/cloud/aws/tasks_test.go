@@ -43,9 +43,9 @@ func TestNothingInAClusterThatIsNotThere(t *testing.T) {
 	containerHosts, err := l.api.ListContainerHosts(t.Context())
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(containerHosts).To(BeEmpty())
-	tasks, err := l.api.ListTasks(t.Context())
+	listing, err := l.api.ListTasks(t.Context(), nil)
 	g.Expect(err).NotTo(HaveOccurred())
-	g.Expect(tasks).To(BeEmpty())
+	g.Expect(listing.Tasks).To(BeEmpty())
 }
 
 func TestClusterAndDefinitionAreMadeOnce(t *testing.T) {
@@ -93,14 +93,22 @@ func TestASessionOnAHost(t *testing.T) {
 	g.Expect(same.ARN).To(Equal(task.ARN))
 
 	g.Eventually(func(g Gomega) {
-		listed, err := l.api.ListTasks(ctx)
+		listing, err := l.api.ListTasks(ctx, nil)
 		g.Expect(err).NotTo(HaveOccurred())
+		listed := listing.Tasks
 		g.Expect(listed).To(HaveLen(1))
 		g.Expect(listed[0].LastStatus).To(Equal(cloud.TaskRunning))
 		g.Expect(listed[0].StartedBy).To(Equal(cloud.StartedBy("uid-1", 1)))
 		g.Expect(listed[0].Ports).To(HaveLen(2))
 		g.Expect(listed[0].Ports[0].HostPort).To(BeNumerically(">=", 32768))
 	}).WithTimeout(patience).Should(Succeed())
+
+	// One that is known to run is listed, and not described.
+	described := l.calls("DescribeTasks")
+	listing, err := l.api.ListTasks(ctx, func(arn string) bool { return arn == task.ARN })
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(listing).To(Equal(cloud.TaskListing{Tasks: []cloud.Task{}, Settled: []string{task.ARN}}))
+	g.Expect(l.calls("DescribeTasks")).To(Equal(described))
 
 	// Other parameters on the claimed host: the task is adopted.
 	run.Env["USER"] = "changed"
@@ -121,15 +129,16 @@ func TestASessionOnAHost(t *testing.T) {
 		g.Expect(described[0].ExitCode).NotTo(BeNil())
 	}).WithTimeout(patience).Should(Succeed())
 
-	// One that stopped stays listed, and is described only once more.
+	// One that stopped stays listed, whatever was known of it, and is described only once more.
 	for range 3 {
-		listed, err := l.api.ListTasks(ctx)
+		listing, err := l.api.ListTasks(ctx, func(string) bool { return true })
 		g.Expect(err).NotTo(HaveOccurred())
+		listed := listing.Tasks
 		g.Expect(listed).To(HaveLen(1))
 		g.Expect(listed[0].Stopped()).To(BeTrue())
 	}
-	described := l.calls("DescribeTasks")
-	_, err = l.api.ListTasks(ctx)
+	described = l.calls("DescribeTasks")
+	_, err = l.api.ListTasks(ctx, nil)
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(l.calls("DescribeTasks")).To(Equal(described))
 
@@ -150,9 +159,9 @@ func TestTasksOfOthersAreLeftOut(t *testing.T) {
 
 	theirs := l.target
 	theirs.ClusterID = "c2"
-	tasks, err := l.open(theirs).ListTasks(t.Context())
+	listing, err := l.open(theirs).ListTasks(t.Context(), nil)
 	g.Expect(err).NotTo(HaveOccurred())
-	g.Expect(tasks).To(BeEmpty())
+	g.Expect(listing.Tasks).To(BeEmpty())
 	// Container instances carry no tag of ours: the Observer knows whose hosts are whose.
 	containerHosts, err := l.open(theirs).ListContainerHosts(t.Context())
 	g.Expect(err).NotTo(HaveOccurred())

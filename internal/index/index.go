@@ -24,11 +24,11 @@ const (
 	InstanceByLaunch = "status.launch"
 	// InstanceByHost finds the Instance of a host by its EC2 instance id.
 	InstanceByHost = "status.instanceID"
-	// MandelboxByUID finds a Mandelbox by its uid.
-	MandelboxByUID = "metadata.uid"
-	// MandelboxByUser finds the Mandelboxes of a user that are not finished; used
-	// with client.InNamespace.
-	MandelboxByUser = "user.unfinished"
+	// MandelboxByUID finds Mandelboxes by the Drawer of their uid; see SessionOf.
+	MandelboxByUID = "uid.drawer"
+	// MandelboxByUser finds the Mandelboxes that are not finished by the Drawer of
+	// their user; see UnfinishedOf.
+	MandelboxByUser = "user.unfinished.drawer"
 	// MandelboxByInstance finds the Mandelboxes that hold, or held, a slot of an Instance.
 	MandelboxByInstance = "status.instanceName"
 )
@@ -50,7 +50,7 @@ func Register(ctx context.Context, indexer client.FieldIndexer) error {
 		{&v1alpha1.Instance{}, InstanceByAMI, instance(func(i *v1alpha1.Instance) string { return i.Spec.AMIName })},
 		{&v1alpha1.Instance{}, InstanceByLaunch, instance(func(i *v1alpha1.Instance) string { return i.LaunchKey() })},
 		{&v1alpha1.Instance{}, InstanceByHost, instance(func(i *v1alpha1.Instance) string { return i.Status.InstanceID })},
-		{&v1alpha1.Mandelbox{}, MandelboxByUID, mandelbox(func(m *v1alpha1.Mandelbox) string { return string(m.UID) })},
+		{&v1alpha1.Mandelbox{}, MandelboxByUID, mandelbox(func(m *v1alpha1.Mandelbox) string { return Drawer(string(m.UID)) })},
 		{&v1alpha1.Mandelbox{}, MandelboxByUser, mandelbox(unfinishedUser)},
 		{&v1alpha1.Mandelbox{}, MandelboxByInstance, mandelbox(func(m *v1alpha1.Mandelbox) string { return m.Status.InstanceName })},
 	} {
@@ -65,7 +65,7 @@ func unfinishedUser(m *v1alpha1.Mandelbox) string {
 	if m.Finished() {
 		return ""
 	}
-	return m.Spec.UserID
+	return Drawer(m.Spec.UserID)
 }
 
 func some(value string) []string {
