@@ -116,11 +116,10 @@ func (f *Feed) update() error {
 
 // look encodes the pieces as they are now.
 func (f *Feed) look() (map[string]string, error) {
-	snapshot := f.source.Snapshot()
 	contents := map[string]any{"link": linkOf(f.source, f.cluster)}
 	// Half a fleet would look like one of which half is gone.
 	if f.source.Synced() {
-		addFleet(contents, view.Of(snapshot))
+		addFleet(contents, view.Of(f.source.Snapshot()))
 	}
 	encoded := make(map[string]string, len(contents))
 	for name, content := range contents {
