@@ -12,9 +12,11 @@ import (
 )
 
 const (
-	// listTimeout bounds one full listing: 8,000 tasks take about 160 reads at 20 a
-	// second.
-	listTimeout = 2 * time.Minute
+	// listTimeout bounds one full listing, and nothing but one that hangs should meet
+	// it: after a start, an hour's tasks are listed and described by a hundred, at 20
+	// pages a second, and at a region's limit of 40 starts a second these are 2,880
+	// pages. What a listing that failed has read is not read again by the next.
+	listTimeout = 10 * time.Minute
 	// retryInterval is the time to the next try after a listing failed; it doubles
 	// up to the interval itself.
 	retryInterval = time.Second

@@ -167,6 +167,37 @@ func TestAbsenceBecomesGoneOnlyAfterTheGracePeriod(t *testing.T) {
 	w.g.Expect(w.seen(cloud.HostChanged)).To(HaveLen(1))
 }
 
+// TestOneListingThatLacksAThingTakesNothingAway holds for listings that are far apart,
+// too: as long as they take when there is much to list, or when some failed.
+func TestOneListingThatLacksAThingTakesNothingAway(t *testing.T) {
+	t.Parallel()
+	w := watch(t, quietFleet)
+	w.seen(cloud.HostChanged)
+	w.aws.change(func(f *fakeAWS) { f.fail["ListHosts"], f.fail["ListTasks"] = errors.New("timeout"), errors.New("timeout") })
+	w.pass(2 * time.Minute)
+	for op, lack := range map[string]func(*fakeAWS){
+		"ListHosts": func(f *fakeAWS) { delete(f.hosts, "i-1") },
+		"ListTasks": func(f *fakeAWS) { delete(f.tasks, "task/1") },
+	} {
+		w.aws.change(func(f *fakeAWS) { delete(f.fail, op) })
+		w.aws.change(lack)
+		for before := w.aws.count(op); w.aws.count(op) == before; {
+			w.pass(time.Second)
+		}
+		w.aws.change(quietFleet)
+	}
+	w.pass(2 * time.Minute)
+	_, presence := w.HostByID("i-1")
+	w.g.Expect(presence).To(Equal(cloud.Present))
+	_, known := w.Task("task/1")
+	w.g.Expect(known).To(BeTrue())
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, c := range w.changes {
+		w.g.Expect(c.Kind).To(Equal(cloud.SyncedChanged), "only the failures came and went")
+	}
+}
+
 func TestALaunchIsExpected(t *testing.T) {
 	t.Parallel()
 	w := watch(t, quietFleet)

@@ -22,8 +22,10 @@ type item[T any] struct {
 	value T
 	// asOf is when the call began that brought the value.
 	asOf time.Time
-	// seenAt is when the last call began that showed the thing at all.
+	// seenAt is when the last call began that showed the thing at all, and missed
+	// counts the full listings since that lacked it.
 	seenAt time.Time
+	missed int
 	// changedAt is when the value last differed from the one before.
 	changedAt time.Time
 	// hotUntil is until when a writer asked for it to be watched.
@@ -60,16 +62,20 @@ func (s *shelf[T]) put(id string, fresh T, asOf, now time.Time) bool {
 // seen takes in that a call that began at asOf showed the thing, if it is known.
 func (s *shelf[T]) seen(id string, asOf time.Time) {
 	if known, ok := s.items[id]; ok && asOf.After(known.seenAt) {
-		known.seenAt = asOf
+		known.seenAt, known.missed = asOf, 0
 	}
 }
 
-// prune removes and returns what a full listing that began at the given time
-// lacks, and what was last seen at least the grace period before it.
+// prune removes and returns what a full listing that began at the given time lacks,
+// as did the one before, and what was last seen at least the grace period before it:
+// one read that lags behind takes nothing away, however long listings take.
 func (s *shelf[T]) prune(listed map[string]bool, began time.Time, grace time.Duration) []T {
 	var gone []T
 	for id, known := range s.items {
-		if listed[id] || began.Sub(known.seenAt) < grace {
+		if listed[id] {
+			continue
+		}
+		if known.missed++; known.missed < 2 || began.Sub(known.seenAt) < grace {
 			continue
 		}
 		gone = append(gone, known.value)

@@ -30,12 +30,13 @@ const maxReason = 255
 // target's tags is returned.
 func (c *client) ListTasks(ctx context.Context, settled func(arn string) bool) (cloud.TaskListing, error) {
 	var listing cloud.TaskListing
-	running, err := c.taskARNs(ctx, types.DesiredStatusRunning)
+	var pages pager
+	running, err := c.taskARNs(ctx, &pages, types.DesiredStatusRunning)
 	if err != nil {
 		return listing, err
 	}
 	// A task that is told to stop meanwhile is in both.
-	arns, err := c.taskARNs(ctx, types.DesiredStatusStopped)
+	arns, err := c.taskARNs(ctx, &pages, types.DesiredStatusStopped)
 	if err != nil {
 		return listing, err
 	}
@@ -53,16 +54,16 @@ func (c *client) ListTasks(ctx context.Context, settled func(arn string) bool) (
 	})
 	listing.Tasks = make([]cloud.Task, 0, len(arns))
 	for batch := range slices.Chunk(slices.Sorted(maps.Keys(arns)), ecsBatch) {
-		if err := rest(ctx, len(listing.Tasks) == 0); err != nil {
+		if err := pages.next(ctx); err != nil {
 			return listing, wrap("DescribeTasks", err)
 		}
 		some, err := c.DescribeTasks(ctx, batch)
 		if err != nil {
 			return listing, err
 		}
+		c.ended.add(some) // A listing that fails later on has done so much of the next.
 		listing.Tasks = append(listing.Tasks, some...)
 	}
-	c.ended.add(listing.Tasks)
 	listing.Tasks = slices.AppendSeq(listing.Tasks, maps.Values(ended))
 	listing.Tasks = slices.DeleteFunc(listing.Tasks, func(t cloud.Task) bool {
 		return !c.target.Owns(t.Tags)
@@ -72,20 +73,20 @@ func (c *client) ListTasks(ctx context.Context, settled func(arn string) bool) (
 
 // taskARNs lists the tasks that are to run, or to be stopped; none if there is no such
 // cluster.
-func (c *client) taskARNs(ctx context.Context, desired types.DesiredStatus) (map[string]struct{}, error) {
+func (c *client) taskARNs(ctx context.Context, pages *pager, desired types.DesiredStatus) (map[string]struct{}, error) {
 	arns := map[string]struct{}{}
-	pages := ecs.NewListTasksPaginator(c.ecs, &ecs.ListTasksInput{
+	tasks := ecs.NewListTasksPaginator(c.ecs, &ecs.ListTasksInput{
 		Cluster:       awssdk.String(c.target.ECSCluster),
 		DesiredStatus: desired,
 		MaxResults:    awssdk.Int32(ecsBatch),
 	})
-	for first := true; pages.HasMorePages(); first = false {
-		if err := rest(ctx, first); err != nil {
+	for tasks.HasMorePages() {
+		if err := pages.next(ctx); err != nil {
 			return nil, wrap("ListTasks", err)
 		}
-		page, err := pages.NextPage(ctx)
+		page, err := tasks.NextPage(ctx)
 		if err != nil {
-			return arns, ignoreNoCluster(wrap("ListTasks", err))
+			return map[string]struct{}{}, ignoreNoCluster(wrap("ListTasks", err))
 		}
 		for _, arn := range page.TaskArns {
 			arns[arn] = struct{}{}
@@ -94,20 +95,24 @@ func (c *client) taskARNs(ctx context.Context, desired types.DesiredStatus) (map
 	return arns, nil
 }
 
-// listPause is the time between two pages of a full listing of tasks, which has a page
-// for each hundred. At 20 a second it takes no more than what ECS gives back of its
-// limit; and a region's thousands of tasks are not decoded all at once, on processors
-// that sessions wait for.
+// listPause is the least time from one page of a full listing of tasks, which has a page
+// for each hundred, to the next. At 20 a second it takes no more than what ECS gives back
+// of its limit; and a region's thousands of tasks are not decoded all at once, on
+// processors that sessions wait for.
 // See https://docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html.
 const listPause = 50 * time.Millisecond
 
-// rest waits between two pages.
-func rest(ctx context.Context, first bool) error {
-	if first {
-		return nil
-	}
+// pager paces the pages of one listing.
+type pager struct {
+	// asked is when the last page was asked for; zero before the first.
+	asked time.Time
+}
+
+// next waits until the next page may be asked for.
+func (p *pager) next(ctx context.Context) error {
 	select {
-	case <-time.After(listPause):
+	case <-time.After(time.Until(p.asked.Add(listPause))):
+		p.asked = time.Now()
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

@@ -11,20 +11,28 @@ import (
 	"time"
 )
 
-func TestAListingRestsBetweenPages(t *testing.T) {
+// TestAListingIsPaced holds that pages are asked for at a rate, whatever each takes.
+func TestAListingIsPaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		for page := range 4 {
-			if err := rest(t.Context(), page == 0); err != nil {
+		var pages pager
+		for range 4 {
+			if err := pages.next(t.Context()); err != nil {
 				t.Fatal(err)
 			}
+			time.Sleep(listPause / 5)
 		}
-		if took := time.Since(began); took != 3*listPause {
-			t.Errorf("four pages took %s beside themselves, want %s", took, 3*listPause)
+		if took := time.Since(began) - listPause/5; took != 3*listPause {
+			t.Errorf("the fourth page was asked for after %s, want %s", took, 3*listPause)
+		}
+		time.Sleep(2 * listPause)
+		late := time.Now()
+		if err := pages.next(t.Context()); err != nil || !time.Now().Equal(late) {
+			t.Errorf("a page after one that took longer than the pause waits %s: %v", time.Since(late), err)
 		}
 		stopped, stop := context.WithCancel(t.Context())
 		stop()
-		if err := rest(stopped, false); !errors.Is(err, context.Canceled) {
+		if err := pages.next(stopped); !errors.Is(err, context.Canceled) {
 			t.Errorf("a listing that is stopped goes on: %v", err)
 		}
 	})
