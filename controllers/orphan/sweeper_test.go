@@ -268,3 +268,33 @@ func TestASessionThatComesMeanwhileIsNoSuspect(t *testing.T) {
 		}
 	})
 }
+
+// TestWhatIsNoOrphanIsForgotten holds that a task which the cache alone took for an
+// orphan has its whole grace if it becomes one, and is not remembered until then.
+func TestWhatIsNoOrphanIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		aws, api, cache := &hostList{}, objects(t), objects(t)
+		ctx, regions := open(t, aws)
+		s := newSweeper(cache, api, regions)
+		s.Grace, s.DryRun = time.Minute, true
+		aws.run("nobody")
+		<-time.After(5 * time.Second)
+		sweep := func() {
+			t.Helper()
+			if err := s.sweep(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+		sweep()
+		m := &v1alpha1.Mandelbox{ObjectMeta: metav1.ObjectMeta{Namespace: "t", Name: "news", UID: "news"}}
+		if err := api.Create(ctx, m); err != nil { // The cache is behind.
+			t.Fatal(err)
+		}
+		aws.run("news")
+		<-time.After(time.Minute)
+		sweep()
+		if _, known := s.seen[taskKey("task-of-news")]; known || len(s.seen) != 1 {
+			t.Errorf("remembered are %v, want the task of nobody alone", s.seen)
+		}
+	})
+}

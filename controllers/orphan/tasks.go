@@ -36,6 +36,7 @@ func (s *Sweeper) stopTasks(ctx context.Context, in inCloud, owners map[string]b
 		}
 	}
 	due := s.tasksDue(suspects)
+	s.forgetTasks(region, suspects)
 	if len(due) > 0 {
 		alive, err := s.liveUIDs(ctx)
 		if err != nil {
