@@ -37,8 +37,9 @@ func TestDifference(t *testing.T) {
 		"a field that goes": {mandelbox(same), mandelbox(func(m *v1alpha1.Mandelbox) {
 			m.Status.InstanceName, m.Status.Slot, m.Status.AssignedTime = "", nil, nil
 		})},
-		"a list":           {mandelbox(same), mandelbox(func(m *v1alpha1.Mandelbox) { m.Status.Conditions[0].Status = "False" })},
-		"a list that goes": {mandelbox(same), mandelbox(func(m *v1alpha1.Mandelbox) { m.Status.Conditions = nil })},
+		"a list":             {mandelbox(same), mandelbox(func(m *v1alpha1.Mandelbox) { m.Status.Conditions[0].Status = "False" })},
+		"a list that goes":   {mandelbox(same), mandelbox(func(m *v1alpha1.Mandelbox) { m.Status.Conditions = nil })},
+		"a status that goes": {mandelbox(same), mandelbox(func(m *v1alpha1.Mandelbox) { m.Status = v1alpha1.MandelboxStatus{} })},
 		"a first status": {
 			&v1alpha1.Instance{ObjectMeta: metav1.ObjectMeta{Name: "i", ResourceVersion: "7"}},
 			&v1alpha1.Instance{ObjectMeta: metav1.ObjectMeta{Name: "i", ResourceVersion: "7"}, Status: v1alpha1.InstanceStatus{
