@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/google/uuid"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
@@ -23,6 +24,13 @@ import (
 // errHalfIntended is what a host waits for whose token not all hosts of the launch
 // have: its call was never made, or its hosts are not to be seen yet.
 var errHalfIntended = errors.New("looking for the hosts of a launch that was left half asked for")
+
+// errNotIntended is what a host waits for whose intent the API server did not take.
+var errNotIntended = errors.New("writing down that EC2 is to be asked for the host")
+
+// outdated says whether a write failed because the version that it was made from is not
+// the newest, which the next look will have.
+func outdated(err error) bool { return apierrors.IsConflict(err) || apierrors.IsNotFound(err) }
 
 // stillIntended returns the orders whose token may be called under: the intent is
 // the newest there is, and every host of the call has it. The cache may show one
@@ -63,13 +71,14 @@ func (l *Launcher) adopt(ctx context.Context, group []order) error {
 	defer l.mu.Unlock()
 	for _, o := range group {
 		uid := o.instance.UID
+		abandoned := l.abandoned(o.instance.Status.Launch, region.Observer()) // By a listing before the look.
 		_, presence := region.Observer().Host(token, o.instance.Status.Launch.Index)
 		switch {
 		case presence == cloud.Present:
 			delete(l.refusals, uid)
 		case err != nil:
 			l.pause(uid, err)
-		case presence == cloud.Gone && l.abandoned(o.instance.Status.Launch, region.Observer()):
+		case presence == cloud.Gone && abandoned:
 			l.spent[uid] = token
 			delete(l.refusals, uid)
 		default:
@@ -98,7 +107,12 @@ func (l *Launcher) intend(ctx context.Context, group []order) ([]order, error) {
 		if len(written) == len(group) {
 			return written, nil
 		}
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || len(written) == 0 && !outdated(err) {
+			l.mu.Lock()
+			for _, o := range group {
+				l.pause(o.instance.UID, errNotIntended)
+			}
+			l.mu.Unlock()
 			return nil, fmt.Errorf("writing the intents of %d launches: %w", len(group), err)
 		}
 		group = written

@@ -383,8 +383,11 @@ func TestLauncherGivesATokenUpThatTakesTooLongToWrite(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), b.Timeout)
 		defer cancel()
 		o := order{instance: i, cloud: b.region, plan: plan{hash: "h", userDataHash: "u"}}
-		if err := b.launch(ctx, []order{o}); err != nil {
-			t.Error(err)
+		if err := b.launch(ctx, []order{o}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("an API server that takes nothing is no error: %v", err)
+		}
+		if last, _ := b.Last(i.UID); last == nil || !last.until.After(time.Now()) || refusalReason(last) != v1alpha1.ReasonLaunching {
+			t.Errorf("the host does not wait before it is asked for again: %+v", last)
 		}
 		if took := time.Since(began); took != intendTimeout || len(b.api.tokens) != 0 {
 			t.Errorf("given up after %s and %d calls, want %s and none", took, len(b.api.tokens), intendTimeout)

@@ -92,7 +92,7 @@ func launchingMessage(i *v1alpha1.Instance) string {
 }
 
 func refusalReason(r *refusal) string {
-	if errors.Is(r.err, errHalfIntended) {
+	if errors.Is(r.err, errHalfIntended) || errors.Is(r.err, errNotIntended) {
 		return v1alpha1.ReasonLaunching
 	}
 	switch cloud.KindOf(r.err) {
