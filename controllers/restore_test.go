@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
+	"github.com/mandelbox/mandelbox-operator/internal/awsemu"
 )
 
 // lose takes all objects of the kinds away without the operator taking part, and
@@ -101,6 +102,8 @@ var _ = Describe("Objects that are made anew from a backup", func() {
 		lost := w.lose(ctx, &v1alpha1.RegionList{}, &v1alpha1.AMIList{})
 		w.lose(ctx, &v1alpha1.InstanceList{})
 		w.restore(ctx, lost)
+		// The manager must know whether EC2 has anything against them.
+		w.fault(awsemu.Fault{Operation: "DescribeInstanceStatus", Action: awsemu.ActionLatency, Latency: awsemu.Duration{Duration: 3 * time.Second}, Count: 1})
 		w.startManager()
 		Eventually(w.hosts(ctx, v1alpha1.InstanceActive)).Should(HaveLen(3), func() string { return w.summary(ctx) })
 		w.expectOneHostEach(ctx)

@@ -33,11 +33,15 @@ func (r *Reconciler) adopt(ctx context.Context, s *scope) error {
 		return nil
 	}
 	owned, err := r.owned(ctx, r.Client, s, client.MatchingFields{index.InstanceByRegion: s.instance.Spec.RegionName})
-	if err != nil || len(r.adoptable(s, owned)) == 0 {
-		s.adopting = err != nil
+	if err != nil {
+		s.adopting = true
 		return err
 	}
-	if !s.cloud.Observer().TasksSynced() {
+	hosts, unjudged := r.adoptable(s, owned)
+	if len(hosts) == 0 && !unjudged {
+		return nil
+	}
+	if len(hosts) == 0 || !s.cloud.Observer().TasksSynced() {
 		s.adopting = true
 		s.after(time.Second)
 		return nil
@@ -46,7 +50,7 @@ func (r *Reconciler) adopt(ctx context.Context, s *scope) error {
 	defer r.Launcher.adoptions.Unlock()
 	// The cache may lag behind, and an intent is always written before its host is
 	// there: of hosts that were seen before the live list, it shows every owner.
-	hosts := r.adoptable(s, owned)
+	hosts, _ = r.adoptable(s, owned)
 	owned, err = r.owned(ctx, r.Live, s, client.MatchingFields{"spec.regionName": s.instance.Spec.RegionName})
 	if err != nil {
 		s.adopting = true
@@ -66,36 +70,42 @@ func (r *Reconciler) adopt(ctx context.Context, s *scope) error {
 }
 
 // adoptable are the hosts of the Instance's region and revision that can serve it, and
-// are not owned.
-func (r *Reconciler) adoptable(s *scope, owned map[string]bool) []cloud.Host {
+// are not owned. unjudged says whether there are more of which that is not known yet.
+func (r *Reconciler) adoptable(s *scope, owned map[string]bool) (hosts []cloud.Host, unjudged bool) {
 	spec := s.instance.Spec
-	var hosts []cloud.Host
 	for _, h := range s.cloud.Observer().Hosts() {
 		ours := h.Tags[cloud.TagCluster] == r.ClusterID && h.Tags[cloud.TagRegion] == spec.RegionName &&
 			h.Tags[cloud.TagAMI] == spec.AMIName && h.Tags[cloud.TagRevision] == spec.Revision && h.ImageID == spec.ImageID
-		if ours && h.Token != "" && !owned[v1alpha1.LaunchKey(h.Token, h.Index)] && s.serves(h) {
+		if !ours || h.Token == "" || owned[v1alpha1.LaunchKey(h.Token, h.Index)] {
+			continue
+		}
+		serves, known := s.serves(h)
+		unjudged = unjudged || !known
+		if serves {
 			hosts = append(hosts, h)
 		}
 	}
 	slices.SortFunc(hosts, func(a, b cloud.Host) int { return cmp.Compare(a.InstanceID, b.InstanceID) })
-	return hosts
+	return hosts, unjudged
 }
 
 // serves says whether a host runs and takes sessions, or will once it has registered.
 // One that is older than the Instance was launched for another: it must be as good by
 // now as a new one would become, of a type that the Instance asks for, and without
-// anything that EC2 has against it.
-func (s *scope) serves(h cloud.Host) bool {
+// anything that EC2 has against it. Of that, known is false until it was asked for.
+func (s *scope) serves(h cloud.Host) (serves, known bool) {
 	member, registered := s.cloud.Observer().ContainerHost(h.InstanceID)
 	if h.State.Gone() || h.State.Halted() || registered && member.Status != cloud.ContainerHostActive {
-		return false
+		return false, true
 	}
 	if !s.older(h) {
-		return true
+		return true, true
+	}
+	if !registered || !member.AgentConnected || !slices.Contains(s.instance.Spec.InstanceTypes, h.InstanceType) {
+		return false, true
 	}
 	health, known := s.cloud.Observer().HostHealth(h.InstanceID)
-	return registered && member.AgentConnected && known && !health.Impaired && len(health.Events) == 0 &&
-		slices.Contains(s.instance.Spec.InstanceTypes, h.InstanceType)
+	return known && !health.Impaired && len(health.Events) == 0, known
 }
 
 // older says whether a host was launched before the Instance was made.
