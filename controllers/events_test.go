@@ -21,10 +21,10 @@ import (
 )
 
 // soon is within what only an event explains: nothing is listed for long.
-const soon = 5 * time.Second
+const soon = 20 * time.Second
 
 // seldom has AWS be listed once, at the start, and then not again during a spec.
-func seldom(w *world) { w.lookEvery = 10 * time.Minute }
+func seldom(w *world) { w.lookEvery = 24 * time.Hour }
 
 // eventQueue makes a queue that takes the events of the region home, and has
 // Regions read it.
@@ -110,7 +110,7 @@ var _ = Describe("A Region with an event queue", func() {
 
 	It("leads a spot host out as soon as EC2 gives it notice, and not before its sessions end when EC2 only recommends it", func(ctx context.Context) {
 		w := newWorld(seldom)
-		w.delay(func(d *awsemu.Delays) { d.SpotNotice = 8 * time.Second })
+		w.delay(func(d *awsemu.Delays) { d.SpotNotice = 15 * time.Second })
 		i := &w.fleet(ctx, 1, free(1), spot, agentsDontDrain, w.eventQueue(ctx, awsemu.EventDelivery{}))[0]
 		m := w.session(ctx, "first", []string{home})
 		w.runs(ctx, m)

@@ -25,7 +25,7 @@ var _ = Describe("A drain that has a time", func() {
 		i := &v1alpha1.Instance{}
 		Expect(w.Get(ctx, client.ObjectKey{Name: m.Status.InstanceName}, i)).To(Succeed())
 
-		at := time.Now().Add(2 * time.Second).UTC().Truncate(time.Second)
+		at := time.Now().Add(5 * time.Second).UTC().Truncate(time.Second)
 		w.merge(ctx, i, fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}},"spec":{"drain":true}}`,
 			v1alpha1.AnnotationForceDrainAfter, at.Format(time.RFC3339)))
 		Eventually(func() (string, error) {

@@ -49,7 +49,7 @@ var _ = Describe("A host that is launched", func() {
 	It("is PreConnection until its agent registers, then Active with the planned room", func(ctx context.Context) {
 		w := newWorld()
 		delays := awsemu.FastDelays()
-		delays.AgentBoot = 1500 * time.Millisecond
+		delays.AgentBoot = 5 * time.Second
 		w.aws.SetDelays(delays)
 		w.region(ctx, home)
 		w.channel(ctx, "stable", []string{home})

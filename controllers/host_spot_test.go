@@ -84,7 +84,7 @@ var _ = Describe("A spot host that EC2 takes back", func() {
 	interrupted := func(ctx context.Context, change ...func(*v1alpha1.Region)) (*world, *v1alpha1.Instance, *v1alpha1.Mandelbox) {
 		GinkgoHelper()
 		w := newWorld()
-		w.delay(func(d *awsemu.Delays) { d.SpotNotice = 8 * time.Second })
+		w.delay(func(d *awsemu.Delays) { d.SpotNotice = 15 * time.Second })
 		i := &w.fleet(ctx, 1, append(change, free(1), spot)...)[0]
 		m := w.session(ctx, "first", []string{home})
 		w.runs(ctx, m)

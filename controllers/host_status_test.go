@@ -63,7 +63,7 @@ var _ = Describe("What GitOps tools read of an Instance", func() {
 	It("is InProgress while it comes up, Current when Active, Terminating while it leaves", func(ctx context.Context) {
 		w := newWorld()
 		delays := awsemu.FastDelays()
-		delays.AgentBoot = time.Second
+		delays.AgentBoot = 5 * time.Second
 		w.aws.SetDelays(delays)
 		w.region(ctx, home)
 		w.channel(ctx, "stable", []string{home})

@@ -79,7 +79,7 @@ var _ = Describe("A host that is given up", func() {
 			}),
 		Entry("when EC2 takes it back", v1alpha1.ConditionHealthy, v1alpha1.ReasonSpotInterruption,
 			func(_ context.Context, w *world, id string) {
-				w.delay(func(d *awsemu.Delays) { d.SpotNotice = 4 * time.Second })
+				w.delay(func(d *awsemu.Delays) { d.SpotNotice = 10 * time.Second })
 				Expect(w.aws.InterruptSpot("", home, id)).To(Succeed())
 			}, spot),
 	)

@@ -53,6 +53,8 @@ func (w *world) regionManifest(ctx context.Context, fields string) string {
 	GinkgoHelper()
 	r := w.region(ctx, "us-east-2") // Made to learn the network of the local AWS.
 	Expect(w.Delete(ctx, r)).To(Succeed())
+	Eventually(func() error { return w.Get(ctx, client.ObjectKeyFromObject(r), r.DeepCopy()) }).Should(
+		MatchError(apierrors.IsNotFound, "is gone"), "what is applied is to be another object")
 	subnets, err := json.Marshal(r.Spec.Subnets.IDs)
 	Expect(err).NotTo(HaveOccurred())
 	groups, err := json.Marshal(r.Spec.SecurityGroups.IDs)

@@ -7,6 +7,8 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
+	"slices"
+	"sync"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -128,7 +130,7 @@ var _ = Describe("A rollout", func() {
 		versions := w.watchSwap(ctx, "stable")
 		w.release(ctx, "stable", anotherCommit)
 		w.rolledOut(ctx, "stable", anotherCommit)
-		Expect(versions()).To(HaveExactElements(
+		Eventually(versions).Should(HaveExactElements(
 			HaveEach(commit), HaveEach(anotherCommit)),
 			"all regions go from one release to the next in one version of the object")
 
@@ -158,7 +160,7 @@ var _ = Describe("A rollout", func() {
 	It("goes on launching the old release as demand needs, until the swap", func(ctx context.Context) {
 		w := newWorld()
 		w.warm(ctx, home, 1, oneSlot(1), func(r *v1alpha1.Region) { r.Spec.Capacity.MaxInstances = ptr.To[int32](6) })
-		w.delay(func(d *awsemu.Delays) { d.AgentBoot = 2 * time.Second })
+		w.delay(func(d *awsemu.Delays) { d.AgentBoot = 5 * time.Second })
 		w.release(ctx, "stable", anotherCommit)
 		Eventually(w.hostsOf(ctx, home)).Should(HaveKeyWithValue(anotherCommit, BeNumerically(">=", 1)))
 		one, two := w.session(ctx, "one", []string{home}), w.session(ctx, "two", []string{home})
@@ -256,13 +258,14 @@ var _ = Describe("A rollout", func() {
 
 	It("is told by kubectl: whether it is done, where it is, and what is wrong", func(ctx context.Context) {
 		w := newWorld()
-		w.offered(ctx, patience(4*time.Second))
+		w.offered(ctx)
 		Eventually(func() (string, error) { return kubectl(ctx, "get", "ami", "stable") }).Should(And(
 			ContainSubstring(v1alpha1.ReasonRolledOut), ContainSubstring(near+" done, "+far+" done")))
 		w.empty(far)
 		w.release(ctx, "stable", anotherCommit)
 		Eventually(func() (string, error) { return kubectl(ctx, "get", "ami", "stable") }).Should(And(
 			ContainSubstring(v1alpha1.ReasonRollingOut), ContainSubstring(near+" 8/8 warm, "+far+" 0/8 warm")))
+		w.merge(ctx, w.channelNow(ctx, "stable"), `{"spec":{"rollout":{"bufferTimeout":"1s"}}}`)
 		Eventually(func() (string, error) { return kubectl(ctx, "get", "ami", "stable", "-o", "wide") }).Should(And(
 			ContainSubstring(v1alpha1.ReasonBufferTimeout), ContainSubstring(far+" failed"), ContainSubstring("in "+far+" 0 of 8 slots")))
 
@@ -372,16 +375,21 @@ var _ = Describe("spec.rollout.drainTimeout", func() {
 // offer is what the regions of a channel offered at one version of the AMI.
 type offer map[string]string
 
-// watchSwap follows every version of an AMI; the function that it returns ends that
-// and gives the offers that differ from the one before.
+// watchSwap follows every version of an AMI until the spec ends; the function that it
+// returns gives the offers so far that differ from the one before.
 func (w *world) watchSwap(ctx context.Context, name string) func() []offer {
 	GinkgoHelper()
 	c, err := client.NewWithWatch(w.plane.Config(), client.Options{Scheme: controllers.NewScheme()})
 	Expect(err).NotTo(HaveOccurred())
 	versions, err := c.Watch(ctx, &v1alpha1.AMIList{}, client.MatchingFields{"metadata.name": name})
 	Expect(err).NotTo(HaveOccurred())
-	done := make(chan struct{})
+	var mu sync.Mutex
 	var offers []offer
+	done := make(chan struct{})
+	DeferCleanup(func() {
+		versions.Stop()
+		<-done
+	})
 	go func() {
 		defer close(done)
 		for event := range versions.ResultChan() {
@@ -395,14 +403,16 @@ func (w *world) watchSwap(ctx context.Context, name string) func() []offer {
 					now[image.Region] = active.ClientCommitHash
 				}
 			}
+			mu.Lock()
 			if len(offers) == 0 || fmt.Sprint(offers[len(offers)-1]) != fmt.Sprint(now) {
 				offers = append(offers, now)
 			}
+			mu.Unlock()
 		}
 	}()
 	return func() []offer {
-		versions.Stop()
-		<-done
-		return offers
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(offers)
 	}
 }

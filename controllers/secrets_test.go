@@ -210,6 +210,7 @@ var _ = Describe("A secret in an environment or in user data", func() {
 			HaveSuffix("RunTask overrides containerOverrides environment value"),
 		))
 		By("finding them nowhere else")
+		Eventually(w.told(ctx, crashes)).Should(ContainElement(v1alpha1.ReasonCrashed))
 		told := w.everythingTold(ctx, logs, spans)
 		Expect(slices.Sorted(maps.Keys(told))).To(Equal([]string{
 			"*v1alpha1.AMI", "*v1alpha1.Instance", "*v1alpha1.Mandelbox", "*v1alpha1.Region", "core events", "events", "logs", "metrics", "traces",

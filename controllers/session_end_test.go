@@ -76,7 +76,7 @@ var _ = Describe("A session's end", func() {
 	})
 
 	It("comes after its maxSessionDuration", func(ctx context.Context) {
-		begin(ctx, within(maxDuration, 2*time.Second))
+		begin(ctx, within(maxDuration, 5*time.Second))
 		w.ends(ctx, m, v1alpha1.ReasonMaxDurationReached)
 		Eventually(w.claims(ctx)).Should(BeZero())
 		Expect(running(ctx)).To(BeZero())
@@ -120,9 +120,9 @@ var _ = Describe("A session's end", func() {
 		}
 		users.Wait()
 		Eventually(w.claims(ctx)).Should(BeZero())
-		Consistently(func() []ecstypes.Task {
-			return w.tasks(ctx, near, ecstypes.DesiredStatusRunning)
-		}, 500*time.Millisecond, 50*time.Millisecond).Should(BeEmpty())
+		running := func() []ecstypes.Task { return w.tasks(ctx, near, ecstypes.DesiredStatusRunning) }
+		Eventually(running).Should(BeEmpty(), "also those that were started while their session went")
+		Consistently(running, 500*time.Millisecond, 50*time.Millisecond).Should(BeEmpty())
 	})
 
 	It("is found out after a restart of the manager", func(ctx context.Context) {

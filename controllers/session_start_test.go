@@ -60,7 +60,7 @@ var _ = Describe("A session whose task does not start", func() {
 	It("is stopped after startTimeout and placed on another host", func(ctx context.Context) {
 		hosts(ctx)
 		w.delay(func(d *awsemu.Delays) { d.TaskStart = time.Hour })
-		m := w.session(ctx, "slow", []string{near}, within(startTimeout, 2*time.Second))
+		m := w.session(ctx, "slow", []string{near}, within(startTimeout, 5*time.Second))
 		stuck(ctx, m)
 		first := m.Status.InstanceName
 		w.delay(func(d *awsemu.Delays) { d.TaskStart = awsemu.FastDelays().TaskStart })
@@ -124,7 +124,7 @@ var _ = Describe("A session whose task does not start", func() {
 	It("runs once its health check has passed, without waiting for a listing", func(ctx context.Context) {
 		seldomListed = true
 		hosts(ctx, checked)
-		w.delay(func(d *awsemu.Delays) { d.HealthCheck = 500 * time.Millisecond })
+		w.delay(func(d *awsemu.Delays) { d.HealthCheck = 5 * time.Second })
 		m := w.session(ctx, "healthy", []string{near})
 		Eventually(func() []ecstypes.Task { return w.tasksOf(ctx, near, m) }).Should(ConsistOf(HaveField("LastStatus", HaveValue(Equal("RUNNING")))))
 		Expect(w.phase(ctx, m)()).To(Equal("Allocated/Starting"))
@@ -133,7 +133,7 @@ var _ = Describe("A session whose task does not start", func() {
 
 	It("does not run while its health check fails", func(ctx context.Context) {
 		hosts(ctx, checked, telling("MANDELBOX_EMU_UNHEALTHY"))
-		m := w.session(ctx, "ill", []string{near}, within(startTimeout, 2*time.Second))
+		m := w.session(ctx, "ill", []string{near}, within(startTimeout, 4*time.Second))
 		Eventually(func() []ecstypes.Task { return w.tasksOf(ctx, near, m) }).Should(ConsistOf(HaveField("LastStatus", HaveValue(Equal("RUNNING")))))
 		Expect(w.phase(ctx, m)()).To(Equal("Allocated/Starting"))
 		w.ends(ctx, m, v1alpha1.ReasonStartTimeout)

@@ -50,7 +50,7 @@ var _ = Describe("What kstatus reads from a session", func() {
 
 		leaving := w.session(ctx, "leaving", []string{near})
 		w.runs(ctx, leaving)
-		w.delay(func(d *awsemu.Delays) { d.TaskStop = time.Second })
+		w.delay(func(d *awsemu.Delays) { d.TaskStop = time.Hour })
 		Expect(w.Delete(ctx, leaving.DeepCopy())).To(Succeed())
 		Expect(health(leaving)()).To(Equal(kstatus.TerminatingStatus), "deleted")
 		Eventually(w.phase(ctx, leaving)).Should(Equal("Dying/" + v1alpha1.ReasonStopping))

@@ -51,7 +51,7 @@ var _ = Describe("A session that has to wait", func() {
 
 	It("has more hosts come by itself when there is no room", func(ctx context.Context) {
 		w.warm(ctx, near, 1, oneSlot(1), func(r *v1alpha1.Region) { r.Spec.Capacity.MaxInstances = ptr.To[int32](3) })
-		w.delay(func(d *awsemu.Delays) { d.AgentBoot = 500 * time.Millisecond })
+		w.delay(func(d *awsemu.Delays) { d.AgentBoot = 5 * time.Second })
 		first := w.session(ctx, "first", []string{near})
 		w.runs(ctx, first)
 		second := w.session(ctx, "second", []string{near})
@@ -66,10 +66,10 @@ var _ = Describe("A session that has to wait", func() {
 	It("is over after its assignmentTimeout, with the reason it waited for", func(ctx context.Context) {
 		w.warm(ctx, near, 1, oneSlot(1))
 		w.runs(ctx, w.session(ctx, "first", []string{near}))
-		second := w.session(ctx, "second", []string{near}, within(assignmentTimeout, 1500*time.Millisecond))
+		second := w.session(ctx, "second", []string{near}, within(assignmentTimeout, 5*time.Second))
 		waits(ctx, second, v1alpha1.ReasonNoInstanceAvailable)
 		w.ends(ctx, second, v1alpha1.ReasonNoInstanceAvailable)
-		Expect(meta.FindStatusCondition(second.Status.Conditions, v1alpha1.ConditionFinished).Message).To(HavePrefix("not assigned within 1.5s: "))
+		Expect(meta.FindStatusCondition(second.Status.Conditions, v1alpha1.ConditionFinished).Message).To(HavePrefix("not assigned within 5s: "))
 		Expect(w.claims(ctx)()).To(Equal(1))
 		Eventually(w.told(ctx, second)).Should(HaveLen(2), "one Event for the wait, one for its end")
 	})

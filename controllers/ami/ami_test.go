@@ -199,7 +199,7 @@ var _ = Describe("An AMI", func() {
 		east := unique("east")
 		places(ctx, east)
 		ami := fleettest.Channel(unique("timeout"), commit(), east, fleettest.ImageA)
-		ami.Spec.Rollout.BufferTimeout = &metav1.Duration{Duration: 2 * time.Second}
+		ami.Spec.Rollout.BufferTimeout = &metav1.Duration{Duration: 5 * time.Second}
 		released(ctx, ami)
 		old := ami.DeepCopy()
 
