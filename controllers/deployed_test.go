@@ -8,7 +8,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -25,6 +24,7 @@ import (
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
 	"github.com/mandelbox/mandelbox-operator/controllers"
+	"github.com/mandelbox/mandelbox-operator/internal/freeport"
 	"github.com/mandelbox/mandelbox-operator/internal/managerrole"
 	"github.com/mandelbox/mandelbox-operator/internal/webhook"
 )
@@ -64,10 +64,9 @@ func asDeployed(w *world) (metrics string) {
 
 func freePort() int {
 	GinkgoHelper()
-	listener, err := net.Listen("tcp", "localhost:0")
+	port, err := freeport.Find(context.Background())
 	Expect(err).NotTo(HaveOccurred())
-	defer func() { Expect(listener.Close()).To(Succeed()) }()
-	return listener.Addr().(*net.TCPAddr).Port
+	return port
 }
 
 // awaitWebhooks waits until the API server can call the manager's webhooks, that which

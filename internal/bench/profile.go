@@ -16,6 +16,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/rest"
+
+	"github.com/mandelbox/mandelbox-operator/internal/freeport"
 )
 
 // processorProfile is where a processor profile of profileSeconds is served.
@@ -30,7 +32,7 @@ func (w *world) profileAddress(ctx context.Context) (string, error) {
 	if w.Profiles == "" {
 		return "", nil
 	}
-	port, err := freePort(ctx)
+	port, err := freeport.Find(ctx)
 	if err != nil {
 		return "", err
 	}

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -27,6 +26,7 @@ import (
 	"github.com/mandelbox/mandelbox-operator/config/crd"
 	"github.com/mandelbox/mandelbox-operator/controllers"
 	"github.com/mandelbox/mandelbox-operator/internal/controlplane"
+	"github.com/mandelbox/mandelbox-operator/internal/freeport"
 	"github.com/mandelbox/mandelbox-operator/internal/webhook"
 )
 
@@ -90,7 +90,7 @@ func newWorld(ctx context.Context, r *run, o worldOptions) (_ *world, err error)
 		return errors.Join(w.aws.denied(context.WithoutCancel(ctx)), w.aws.end(syscall.SIGTERM))
 	})
 	if w.webhooks {
-		if w.webhookPort, err = freePort(ctx); err != nil {
+		if w.webhookPort, err = freeport.Find(ctx); err != nil {
 			return nil, err
 		}
 		validating, mutating := webhook.LocalConfigurations("localhost", w.webhookPort)
@@ -231,22 +231,6 @@ func (w *world) await(ctx context.Context, patience time.Duration, what string, 
 		return fmt.Errorf("waiting for %s: %w", what, err)
 	}
 	return nil
-}
-
-// freePort returns a port of the loopback interface that nobody listens on.
-func freePort(ctx context.Context) (int, error) {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "localhost:0")
-	if err != nil {
-		return 0, fmt.Errorf("looking for a free port: %w", err)
-	}
-	address, ok := listener.Addr().(*net.TCPAddr)
-	if err := listener.Close(); err != nil {
-		return 0, fmt.Errorf("releasing a free port: %w", err)
-	}
-	if !ok {
-		return 0, fmt.Errorf("looking for a free port: %s has none", listener.Addr())
-	}
-	return address.Port, nil
 }
 
 // session is the Mandelbox of the session of that number: a tenant, a user and a

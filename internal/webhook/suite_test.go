@@ -5,7 +5,6 @@ package webhook_test
 
 import (
 	"context"
-	"net"
 	"path/filepath"
 	"testing"
 	"time"
@@ -26,6 +25,7 @@ import (
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
 	"github.com/mandelbox/mandelbox-operator/internal/controlplane"
+	"github.com/mandelbox/mandelbox-operator/internal/freeport"
 	"github.com/mandelbox/mandelbox-operator/internal/index"
 	"github.com/mandelbox/mandelbox-operator/internal/webhook"
 )
@@ -137,10 +137,9 @@ func start(port int, options webhook.Options, certificates webhook.CertOptions) 
 
 func freePort() int {
 	GinkgoHelper()
-	listener, err := net.Listen("tcp", "localhost:0")
+	port, err := freeport.Find(context.Background())
 	Expect(err).NotTo(HaveOccurred())
-	defer func() { Expect(listener.Close()).To(Succeed()) }()
-	return listener.Addr().(*net.TCPAddr).Port
+	return port
 }
 
 // caBundles are the CAs that the API server trusts the manager's webhooks by.

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/mandelbox/mandelbox-operator/internal/awsemu"
 	"github.com/mandelbox/mandelbox-operator/internal/controlplane"
+	"github.com/mandelbox/mandelbox-operator/internal/freeport"
 )
 
 // serviceAccount is who the manager is in a cluster, by config/manager.
@@ -62,14 +64,11 @@ func expectNothingLeft(t *testing.T, temp, address string) {
 
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	port, err := freeport.Find(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := listener.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return listener.Addr().String()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 }
 
 func TestOnce(t *testing.T) {
@@ -115,11 +114,11 @@ func TestOnceSaysWhatIsMissing(t *testing.T) {
 	temp, address, delays := emptyTemp(t), freeAddress(t), awsemu.FastDelays()
 	delays.AgentBoot = time.Hour
 	var out bytes.Buffer
-	err := Run(t.Context(), Options{Out: &out, Once: true, Acts: 1, Timeout: 20 * time.Second, AWSListen: address, Delays: &delays})
+	err := Run(t.Context(), Options{Out: &out, Once: true, Acts: 1, Timeout: 45 * time.Second, AWSListen: address, Delays: &delays})
 	if err == nil {
 		t.Fatalf("the demo succeeded without any host:\n%s", &out)
 	}
-	for _, expected := range []string{"not done after 20s", "session team-a/ada is Pending: NoInstanceAvailable", "is PreConnection: Registering"} {
+	for _, expected := range []string{"not done after 45s", "session team-a/ada is Pending: NoInstanceAvailable", "is PreConnection: Registering"} {
 		if !strings.Contains(err.Error(), expected) {
 			t.Errorf("the error does not say %q: %v", expected, err)
 		}

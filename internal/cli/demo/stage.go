@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"path/filepath"
 	"strings"
 	"time"
@@ -24,6 +23,7 @@ import (
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
 	cloudaws "github.com/mandelbox/mandelbox-operator/internal/cloud/aws"
 	"github.com/mandelbox/mandelbox-operator/internal/controlplane"
+	"github.com/mandelbox/mandelbox-operator/internal/freeport"
 	"github.com/mandelbox/mandelbox-operator/internal/webhook"
 )
 
@@ -86,7 +86,7 @@ func startPlane(ctx context.Context, options controlplane.Options) (*controlplan
 // startManager runs the operator in this process, and waits until the API server
 // can call its webhooks.
 func (d *demo) startManager(ctx context.Context) error {
-	port, err := freePort(ctx)
+	port, err := freeport.Find(ctx)
 	if err != nil {
 		return err
 	}
@@ -197,20 +197,4 @@ func (d *demo) applySamples(ctx context.Context) error {
 
 func (d *demo) apply(ctx context.Context, object *unstructured.Unstructured, options ...client.ApplyOption) error {
 	return d.api.Apply(ctx, client.ApplyConfigurationFromUnstructured(object.DeepCopy()), append(options, fieldOwner, client.ForceOwnership)...)
-}
-
-// freePort returns a port of the loopback interface that nobody listens on.
-func freePort(ctx context.Context) (int, error) {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "localhost:0")
-	if err != nil {
-		return 0, fmt.Errorf("looking for a free port: %w", err)
-	}
-	address, ok := listener.Addr().(*net.TCPAddr)
-	if err := listener.Close(); err != nil {
-		return 0, fmt.Errorf("releasing a free port: %w", err)
-	}
-	if !ok {
-		return 0, fmt.Errorf("looking for a free port: %s has none", listener.Addr())
-	}
-	return address.Port, nil
 }
