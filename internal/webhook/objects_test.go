@@ -108,7 +108,7 @@ func newMandelbox(hash string, regions ...string) *v1alpha1.Mandelbox {
 }
 
 // create makes the object and deletes it when the spec is over. It returns when
-// the webhooks' cache has it.
+// the webhooks' caches have it.
 func create[T client.Object](ctx context.Context, object T) T {
 	GinkgoHelper()
 	Expect(api.Create(ctx, object)).To(Succeed())
@@ -125,7 +125,7 @@ func remove(ctx context.Context, object client.Object) {
 	Expect(client.IgnoreNotFound(api.Delete(ctx, object))).To(Succeed())
 }
 
-// updateStatus writes the object's status, and returns when the webhooks' cache has it.
+// updateStatus writes the object's status, and returns when the webhooks' caches have it.
 func updateStatus(ctx context.Context, object client.Object) {
 	GinkgoHelper()
 	Expect(api.Status().Update(ctx, object)).To(Succeed())
@@ -136,12 +136,15 @@ func awaitSeen(ctx context.Context, object client.Object) {
 	GinkgoHelper()
 	seen := object.DeepCopyObject().(client.Object)
 	Eventually(func(g Gomega) {
-		g.Expect(production.GetClient().Get(ctx, client.ObjectKeyFromObject(object), seen)).To(Succeed())
-		g.Expect(seen.GetResourceVersion()).To(Equal(object.GetResourceVersion()))
+		// What has no namespace is asked of both.
+		for _, asked := range []*server{production, development} {
+			g.Expect(asked.GetClient().Get(ctx, client.ObjectKeyFromObject(object), seen)).To(Succeed())
+			g.Expect(seen.GetResourceVersion()).To(Equal(object.GetResourceVersion()))
+		}
 	}).WithTimeout(eventuallyTimeout).WithPolling(5 * time.Millisecond).Should(Succeed())
 }
 
-// refresh reads the object anew, and returns when the webhooks' cache has it so.
+// refresh reads the object anew, and returns when the webhooks' caches have it so.
 func refresh(ctx context.Context, object client.Object) {
 	GinkgoHelper()
 	Expect(api.Get(ctx, client.ObjectKeyFromObject(object), object)).To(Succeed())

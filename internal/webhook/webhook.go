@@ -11,9 +11,10 @@
 //
 // The webhooks are called for CREATE and, where another object matters, UPDATE
 // of a changed spec; never for DELETE, for status, or for an object that is
-// being deleted. A deletion therefore never depends on the manager being up.
+// being deleted. That a deletion is taken never depends on the manager being up.
 //
-// One more webhook changes what is created: it puts the finalizer on a Mandelbox.
+// One more webhook changes what is created: it puts the finalizer on a Mandelbox, whose
+// object then goes when the manager has seen its task stopped.
 //
 // +kubebuilder:webhookconfiguration:mutating=false,name=mandelbox-operator
 // +kubebuilder:webhookconfiguration:mutating=true,name=mandelbox-operator
