@@ -13,10 +13,8 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
-	"github.com/mandelbox/mandelbox-operator/internal/webhook"
 )
 
 // The parts of bench-assign.
@@ -192,8 +190,7 @@ func (a *assignment) standBy(ctx context.Context) error {
 		return err
 	}
 	lease := &coordinationv1.Lease{}
-	key := client.ObjectKey{Namespace: webhook.DefaultNamespace, Name: "mandelbox-operator"}
-	if err := a.people.Get(ctx, key, lease); err != nil {
+	if err := a.people.Get(ctx, leaseKey, lease); err != nil {
 		return fmt.Errorf("reading the manager's lease: %w", err)
 	}
 	lease.Spec.HolderIdentity, lease.Spec.LeaseDurationSeconds = ptr.To("nobody"), ptr.To[int32](24*3600)

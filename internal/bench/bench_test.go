@@ -81,8 +81,8 @@ func TestLaunch(t *testing.T) {
 	t.Parallel()
 	result := small(t, "launch")
 	numbers(t, result, "calls", "active_s", "minimum_s", "time_ratio")
-	if calls := number(t, result, "mutating_calls"); calls > 4 {
-		t.Errorf("%.0f calls launched 20 hosts in three zones, want a call for each zone", calls)
+	if calls := number(t, result, "mutating_calls"); calls > 6 {
+		t.Errorf("%.0f calls launched 20 hosts in three zones, want little more than one for each zone", calls)
 	}
 }
 

@@ -9,9 +9,14 @@ import (
 	"fmt"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mandelbox/mandelbox-operator/api/v1alpha1"
+	"github.com/mandelbox/mandelbox-operator/internal/webhook"
 )
 
 const (
@@ -45,6 +50,9 @@ func benchIdle(ctx context.Context, r *run) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := w.awaitHopeless(ctx, m); err != nil {
+		return err
+	}
 	if err := w.settle(ctx, m); err != nil {
 		return err
 	}
@@ -75,12 +83,21 @@ func (w *world) populated(ctx context.Context, hostsPerRegion, sessions int) (*p
 // addHopeless adds a session that no region takes, and a channel whose image does
 // not exist.
 func (w *world) addHopeless(ctx context.Context) error {
+	session, channel := w.hopeless()
+	if err := w.people.Create(ctx, session); err != nil {
+		return fmt.Errorf("creating a session that can't be placed: %w", err)
+	}
+	if err := w.people.Create(ctx, channel); err != nil {
+		return fmt.Errorf("creating a channel that stalls: %w", err)
+	}
+	return nil
+}
+
+// hopeless are the objects of addHopeless.
+func (w *world) hopeless() (*v1alpha1.Mandelbox, *v1alpha1.AMI) {
 	m := w.session("hopeless", 0)
 	m.Spec.Regions = []string{"mars-north-1"}
 	m.Spec.AssignmentTimeout = &metav1.Duration{Duration: 24 * time.Hour}
-	if err := w.people.Create(ctx, m); err != nil {
-		return fmt.Errorf("creating a session that can't be placed: %w", err)
-	}
 	channel := &v1alpha1.AMI{
 		ObjectMeta: metav1.ObjectMeta{Name: "stalled"},
 		Spec: v1alpha1.AMISpec{
@@ -91,14 +108,14 @@ func (w *world) addHopeless(ctx context.Context) error {
 	for _, region := range w.regions {
 		channel.Spec.Images = append(channel.Spec.Images, v1alpha1.RegionImage{Region: region, ImageID: "ami-0dead0dead0dead00"})
 	}
-	if err := w.people.Create(ctx, channel); err != nil {
-		return fmt.Errorf("creating a channel that stalls: %w", err)
-	}
-	return nil
+	return m, channel
 }
 
-// settle waits until the manager has written nothing for a while.
+// settle waits until the manager leads and has written nothing for a while.
 func (w *world) settle(ctx context.Context, m *process) error {
+	if err := w.awaitLeader(ctx, m); err != nil {
+		return err
+	}
 	mark, err := w.audit.mark()
 	if err != nil {
 		return err
@@ -125,6 +142,37 @@ func (w *world) settle(ctx context.Context, m *process) error {
 	writes, err := w.audit.since(first)
 	w.say("settled %.0fs after the manager's start: %s", since.Sub(began).Seconds(), describe(mix(writes)))
 	return err
+}
+
+// leaseKey is whose holder leads.
+var leaseKey = client.ObjectKey{Namespace: webhook.DefaultNamespace, Name: "mandelbox-operator"}
+
+// awaitLeader waits until somebody leads: whose caches are filled, then.
+func (w *world) awaitLeader(ctx context.Context, m *process) error {
+	began := time.Now()
+	return w.await(ctx, time.Minute, "a manager to lead", func(ctx context.Context) (bool, error) {
+		var lease coordinationv1.Lease
+		err := w.people.Get(ctx, leaseKey, &lease)
+		if client.IgnoreNotFound(err) != nil {
+			return false, fmt.Errorf("reading the manager's lease: %w", err)
+		}
+		return lease.Spec.RenewTime != nil && lease.Spec.RenewTime.After(began) && ptr.Deref(lease.Spec.HolderIdentity, "") != "", m.failure()
+	})
+}
+
+// awaitHopeless waits until it was said of what addHopeless added that it is hopeless.
+func (w *world) awaitHopeless(ctx context.Context, m *process) error {
+	return w.await(ctx, 3*time.Minute, "the hopeless to be told so", func(ctx context.Context) (bool, error) {
+		session, channel := w.hopeless()
+		if err := w.people.Get(ctx, keyOf(session), session); err != nil {
+			return false, fmt.Errorf("reading the session that can't be placed: %w", err)
+		}
+		if err := w.people.Get(ctx, keyOf(channel), channel); err != nil {
+			return false, fmt.Errorf("reading the channel that stalls: %w", err)
+		}
+		return meta.IsStatusConditionFalse(session.Status.Conditions, v1alpha1.ConditionAssigned) &&
+			meta.IsStatusConditionTrue(channel.Status.Conditions, v1alpha1.ConditionStalled), m.failure()
+	})
 }
 
 // measureIdle counts what the manager reads and writes while nothing happens.

@@ -43,8 +43,9 @@ type sessionWatch struct {
 // seenSession is when a session was seen first in each state.
 type seenSession struct {
 	assignedAt, runningAt time.Time
-	assigned              chan struct{}
-	waits                 bool
+	// assigned and gone are closed when it was seen assigned, and deleted.
+	assigned, gone chan struct{}
+	waits          bool
 }
 
 // watchSessions starts the informer and waits until it knows all there are. onAdd
@@ -73,6 +74,7 @@ func watchSessions(ctx context.Context, config *rest.Config, onAdd func(*v1alpha
 			}
 		},
 		UpdateFunc: func(_, o any) { w.see(o.(*v1alpha1.Mandelbox)) },
+		DeleteFunc: w.left,
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("watching sessions: %w", err), w.stop())
@@ -95,7 +97,7 @@ func (w *sessionWatch) stop() error {
 func (w *sessionWatch) entry(key types.NamespacedName) *seenSession {
 	s := w.sessions[key]
 	if s == nil {
-		s = &seenSession{assigned: make(chan struct{})}
+		s = &seenSession{assigned: make(chan struct{}), gone: make(chan struct{})}
 		w.sessions[key] = s
 	}
 	return s
@@ -129,18 +131,47 @@ func (w *sessionWatch) see(m *v1alpha1.Mandelbox) {
 	}
 }
 
+// left takes in that a session is gone; a name is not used again.
+func (w *sessionWatch) left(o any) {
+	key, err := toolscache.DeletionHandlingObjectToName(o)
+	if err != nil {
+		return // It is an object, or the tombstone of one.
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	close(w.entry(types.NamespacedName(key)).gone)
+}
+
 // awaitAssigned waits until the session was seen assigned, and says when.
 func (w *sessionWatch) awaitAssigned(ctx context.Context, key types.NamespacedName) (time.Time, error) {
+	s := w.of(key)
+	if err := await(ctx, s.assigned, key, "assigned"); err != nil {
+		return time.Time{}, err
+	}
+	return s.assignedAt, nil
+}
+
+// awaitGone waits until the session was seen to be deleted.
+func (w *sessionWatch) awaitGone(ctx context.Context, key types.NamespacedName) error {
+	return await(ctx, w.of(key).gone, key, "gone")
+}
+
+// of is what was seen of a session so far.
+func (w *sessionWatch) of(key types.NamespacedName) *seenSession {
 	w.mu.Lock()
-	s := w.entry(key)
-	w.mu.Unlock()
+	defer w.mu.Unlock()
+	return w.entry(key)
+}
+
+// await waits until what is seen of a session closes the channel.
+func await(ctx context.Context, seen <-chan struct{}, key types.NamespacedName, what string) error {
 	select {
-	case <-s.assigned:
-		return s.assignedAt, nil
+	case <-seen:
+		return nil
 	case <-ctx.Done():
-		return time.Time{}, ctx.Err()
+		return ctx.Err()
 	case <-time.After(fiveMinutes):
-		return time.Time{}, fmt.Errorf("session %s was not assigned within %s", key, fiveMinutes)
+		return fmt.Errorf("session %s was not %s within %s", key, what, fiveMinutes)
 	}
 }
 
