@@ -37,7 +37,7 @@ func TestUnknownOperationsGetAWSsOwnError(t *testing.T) {
 	f.Expect(httpStatus(err)).To(Equal(400))
 
 	client := sts.New(sts.Options{
-		Region: testRegion, BaseEndpoint: &f.endpoint, Retryer: aws.NopRetryer{}, Credentials: credentialsOf("test"),
+		Region: testRegion, BaseEndpoint: &f.endpoint, Retryer: aws.NopRetryer{}, Credentials: credentialsOf("test"), HTTPClient: steadyClient{},
 	})
 	_, err = client.GetSessionToken(f.ctx, &sts.GetSessionTokenInput{})
 	f.Expect(refusal(err)).To(Equal("InvalidAction"))

@@ -31,7 +31,7 @@ func TestAWSServesUntilToldToStop(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.ExecuteContext(ctx) }()
 
-	g.Eventually(stdout, 5*time.Second).Should(gbytes.Say(`_admin/`))
+	g.Eventually(stdout, time.Minute).Should(gbytes.Say(`_admin/`))
 	endpoint := regexp.MustCompile(`AWS_ENDPOINT_URL=(\S+)`).FindSubmatch(stdout.Contents())[1]
 	client := ec2.New(ec2.Options{
 		Region: "eu-central-1", BaseEndpoint: aws.String(string(endpoint)),
@@ -43,7 +43,7 @@ func TestAWSServesUntilToldToStop(t *testing.T) {
 	g.Expect(stderr).To(gbytes.Say("DescribeImages"))
 
 	stop()
-	g.Eventually(ended, 5*time.Second).Should(Receive(BeNil()))
+	g.Eventually(ended, time.Minute).Should(Receive(BeNil()))
 }
 
 func TestAWSRefusesAnImageThatIsNone(t *testing.T) {
@@ -65,7 +65,7 @@ func TestAWSHoldsCallersToAPolicy(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.ExecuteContext(ctx) }()
 
-	g.Eventually(stdout, 5*time.Second).Should(gbytes.Say(`_admin/`))
+	g.Eventually(stdout, time.Minute).Should(gbytes.Say(`_admin/`))
 	endpoint := string(regexp.MustCompile(`AWS_ENDPOINT_URL=(\S+)`).FindSubmatch(stdout.Contents())[1])
 	client := ec2.New(ec2.Options{
 		Region: "eu-central-1", BaseEndpoint: aws.String(endpoint), Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
@@ -83,7 +83,7 @@ func TestAWSHoldsCallersToAPolicy(t *testing.T) {
 	g.Expect(string(body)).To(ContainSubstring("instance/i-0123456789abcdef0"))
 
 	stop()
-	g.Eventually(ended, 5*time.Second).Should(Receive(BeNil()))
+	g.Eventually(ended, time.Minute).Should(Receive(BeNil()))
 }
 
 func TestAWSRefusesAPolicyThatIsNone(t *testing.T) {

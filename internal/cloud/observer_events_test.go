@@ -24,6 +24,7 @@ type fakeQueue struct {
 	visible  []cloud.EventMessage
 	inFlight []cloud.EventMessage
 	receives int
+	waiting  int
 	deleted  []string
 	fail     map[string]error
 	changed  chan struct{}
@@ -87,13 +88,28 @@ func (q *fakeQueue) Receive(ctx context.Context, wait time.Duration) ([]cloud.Ev
 			q.mu.Unlock()
 			return taken, err
 		}
+		q.waiting++
 		q.mu.Unlock()
+		var ended error
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			ended = ctx.Err()
+		}
+		q.mu.Lock()
+		q.waiting--
+		q.mu.Unlock()
+		if ended != nil {
+			return nil, ended
 		}
 	}
+}
+
+// waitedFor is how many calls wait for a message.
+func (q *fakeQueue) waitedFor() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.waiting
 }
 
 func (q *fakeQueue) Delete(_ context.Context, receipts []string) error {
@@ -184,6 +200,7 @@ func tell(t *testing.T, prepare func(*fakeAWS)) *told {
 		received, err := w.Events()
 		g.Expect(received).To(BeTrue())
 		g.Expect(err).NotTo(HaveOccurred())
+		g.Expect(w.queue.waitedFor()).To(Equal(1), "what it is told of is told by then")
 	})
 	return w
 }
@@ -193,7 +210,17 @@ func (w *told) eventually(assert func(g Gomega)) {
 	w.g.Eventually(func(g Gomega) {
 		w.clock.Step(250 * time.Millisecond)
 		assert(g)
-	}).WithTimeout(5 * time.Second).WithPolling(2 * time.Millisecond).Should(Succeed())
+	}).WithTimeout(30 * time.Second).WithPolling(10 * time.Millisecond).Should(Succeed())
+}
+
+// syncedOnce waits until it was told of one change of how far observations can be
+// relied on, and not of more.
+func (w *told) syncedOnce() {
+	count := 0
+	w.eventually(func(g Gomega) {
+		count += len(w.seen(cloud.SyncedChanged))
+		g.Expect(count).To(Equal(1))
+	})
 }
 
 func (w *told) settled(receipts ...string) {
@@ -267,10 +294,12 @@ func TestAMessageIsDeletedOnlyAfterItsLookSucceeded(t *testing.T) {
 	w.aws.change(func(f *fakeAWS) { f.fail["DescribeHosts"] = throttled })
 	w.queue.put(hostEvent("i-1", cloud.HostTerminated), taskEvent(1, cloud.TaskStopped))
 	w.settled("task/1")
-	_, err := w.Events()
-	w.g.Expect(err).To(MatchError(throttled))
+	w.eventually(func(g Gomega) {
+		_, err := w.Events()
+		g.Expect(err).To(MatchError(throttled))
+	})
 	w.g.Expect(w.Err()).NotTo(HaveOccurred(), "the listings are well")
-	w.g.Expect(w.seen(cloud.SyncedChanged)).To(HaveLen(1))
+	w.syncedOnce()
 	w.g.Expect(w.counts.all()["east Host Failed"]).To(Equal(1))
 
 	w.aws.change(func(f *fakeAWS) {
@@ -430,7 +459,7 @@ func TestAQueueThatFailsIsTriedAgainLater(t *testing.T) {
 		g.Expect(received).To(BeFalse())
 		g.Expect(err).To(MatchError(missing))
 	})
-	w.g.Expect(w.seen(cloud.SyncedChanged)).To(HaveLen(1))
+	w.syncedOnce()
 	w.g.Expect(w.Err()).NotTo(HaveOccurred())
 	before := w.queue.received()
 	for range 100 {
@@ -446,7 +475,7 @@ func TestAQueueThatFailsIsTriedAgainLater(t *testing.T) {
 		g.Expect(received).To(BeTrue())
 		g.Expect(err).NotTo(HaveOccurred())
 	})
-	w.g.Expect(w.seen(cloud.SyncedChanged)).To(HaveLen(1))
+	w.syncedOnce()
 }
 
 func TestMessagesThatCannotBeDeletedAreHarmless(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -16,6 +17,11 @@ import (
 
 	"github.com/mandelbox/mandelbox-operator/internal/cloud"
 )
+
+func TestMain(m *testing.M) {
+	SetDefaultEventuallyTimeout(30 * time.Second)
+	os.Exit(m.Run())
+}
 
 // loops is how many loops of an Observer wait on the clock when all is quiet.
 const loops = 6
@@ -58,7 +64,7 @@ func watch(t *testing.T, prepare func(*fakeAWS)) *watched {
 
 // quiet waits until every loop waits on the clock.
 func (w *watched) quiet() {
-	w.g.Eventually(w.clock.Waiters).WithTimeout(5 * time.Second).WithPolling(time.Millisecond).Should(Equal(loops))
+	w.g.Eventually(w.clock.Waiters).WithPolling(time.Millisecond).Should(Equal(loops))
 }
 
 // pass lets time go by, a second at a time, as the hot loop sees it.
@@ -173,7 +179,9 @@ func TestOneListingThatLacksAThingTakesNothingAway(t *testing.T) {
 	t.Parallel()
 	w := watch(t, quietFleet)
 	w.seen(cloud.HostChanged)
-	w.aws.change(func(f *fakeAWS) { f.fail["ListHosts"], f.fail["ListTasks"] = errors.New("timeout"), errors.New("timeout") })
+	w.aws.change(func(f *fakeAWS) {
+		f.fail["ListHosts"], f.fail["ListTasks"] = errors.New("timeout"), errors.New("timeout")
+	})
 	w.pass(2 * time.Minute)
 	for op, lack := range map[string]func(*fakeAWS){
 		"ListHosts": func(f *fakeAWS) { delete(f.hosts, "i-1") },

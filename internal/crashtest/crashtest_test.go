@@ -42,7 +42,7 @@ var _ = Describe("The operator, killed at its writes", Ordered, func() {
 		DeferCleanup(func() { Expect(r.close()).To(Succeed()) })
 		Expect(r.open(ctx)).To(Succeed())
 		Expect(r.record(ctx)).To(Succeed())
-	}, NodeTimeout(10*time.Minute))
+	}, NodeTimeout(20*time.Minute)) // It builds the operator.
 
 	It("comes to the same end in a sample of all plans, and lets go of everything", func(ctx SpecContext) {
 		// Another seed is another sample, and a failure is printed with its plan's name.

@@ -19,7 +19,8 @@ import (
 // of it is in the product's code.
 type plant struct {
 	what string
-	// plans are those in which it shows; the bug must be found in one of them.
+	// plans are those in which it may show; the bug must be found in one of them, and
+	// those after it are not played.
 	plans []string
 	// delays are those of a local AWS in which it shows.
 	delays func(*awsemu.Delays)
@@ -57,7 +58,8 @@ var plants = map[string]plant{
 		plans: []string{
 			"hold=instances,1.5s@patch:mandelboxes/s3/status.taskARN#1", "hold=instances,1s@aws:StopTask/s2#1",
 			"hold=instances,2s@patch:mandelboxes/s2/status.taskARN#1", "rival=1.5s@create:instances/host-1#1",
-			"hold=instances,1s@patch:mandelboxes/s3/status.finishedTime#1",
+			"hold=instances,1s@patch:mandelboxes/s3/status.finishedTime#1", "rival=4s@create:instances/host-1#1",
+			"hold=instances,3s@patch:mandelboxes/s3/status.taskARN#1",
 		},
 		begin: func(*trial) bug {
 			return bug{write: func(c Call, about target, body []byte) ([]byte, bool) {
@@ -74,6 +76,7 @@ var plants = map[string]plant{
 			"rival=1.5s@create:instances/host-1#1", "rival=1.5s@patch:instances/host-1/status.launch#1",
 			"rival=1s@patch:amis/stable/status.activeRevision#1", "stale=800ms@patch:instances/host-1/status.launch#1",
 			"hold=instances,800ms@patch:instances/host-1/status.launch#1",
+			"rival=4s@create:instances/host-1#1", "rival=4s@patch:instances/host-1/status.launch#1", "rival=4s@patch:amis/stable/status.activeRevision#1",
 		},
 		begin: func(*trial) bug {
 			return bug{write: func(c Call, about target, body []byte) ([]byte, bool) {
@@ -117,6 +120,8 @@ var plants = map[string]plant{
 			"stale=1.5s@patch:instances/host-1/status.launch#1~after@aws:RunInstances/1#1",
 			"stale=1.5s@patch:instances/host-2/status.launch#1~lost@aws:RunInstances/1#2",
 			"stale=1.5s@patch:instances/host-4/status.launch#1~after@+2",
+			"stale=4s@patch:instances/host-1/status.launch#1~after@aws:RunInstances/1#1",
+			"stale=4s@patch:instances/host-2/status.launch#1~lost@aws:RunInstances/1#2",
 		},
 		begin: func(t *trial) bug {
 			return bug{write: func(_ Call, about target, body []byte) ([]byte, bool) {
@@ -130,7 +135,8 @@ var plants = map[string]plant{
 	"batch": {
 		what: "a launch that failed is tried again host by host",
 		plans: []string{
-			"reset@aws:RunInstances/2#1",
+			// Whether two hosts share the call is a matter of moments.
+			"reset@aws:RunInstances/2#1", "reset@aws:RunInstances/2#1", "reset@aws:RunInstances/2#1",
 		},
 		begin: splitBatches,
 	},

@@ -5,7 +5,9 @@ package soak_test
 
 import (
 	"context"
+	"io"
 	"os"
+	"regexp"
 	"slices"
 	"testing"
 	"time"
@@ -44,6 +46,19 @@ func self() []string {
 	return []string{path}
 }
 
+// whenWritten does something when a text is written to it.
+type whenWritten struct {
+	text *regexp.Regexp
+	do   func()
+}
+
+func (w whenWritten) Write(p []byte) (int, error) {
+	if w.text.Match(p) {
+		w.do()
+	}
+	return len(p), nil
+}
+
 var _ = Describe("A short soak", func() {
 	It("finds no promise broken, an idle fleet silent, and nothing left behind", func(ctx SpecContext) {
 		// This seed's plan has two managers at a time, twice, and releases that turn back.
@@ -61,10 +76,10 @@ var _ = Describe("A short soak", func() {
 
 	It("ends in order when it is interrupted", func(ctx SpecContext) {
 		soaking, interrupt := context.WithCancel(ctx)
-		time.AfterFunc(12*time.Second, interrupt)
+		defer interrupt()
 		options := soak.Options{
 			PlanOptions: soak.PlanOptions{Seed: 2, Duration: time.Hour, Regions: 1, Rate: 1},
-			Manager:     self(), Out: GinkgoWriter,
+			Manager:     self(), Out: io.MultiWriter(GinkgoWriter, whenWritten{regexp.MustCompile(`sessions: [1-9]\d* started`), interrupt}),
 		}
 		options.ShortEndings()
 		summary, err := soak.Run(soaking, options)

@@ -35,6 +35,10 @@ import (
 var _ = Describe("kubectl mandelbox", func() {
 	Describe("status", func() {
 		It("shows the fleet in one screen, what is wrong first", func(ctx SpecContext) {
+			// One that has waited for long would be wrong, too.
+			alan := viewtest.Session("team-b", "alan", "stable", "us-east-1", "us-west-2")
+			Expect(api.Delete(ctx, alan.DeepCopy())).To(Succeed())
+			Expect(viewtest.Put(ctx, api, alan)).To(Succeed())
 			out, err := run(ctx, "status")
 			Expect(err).NotTo(HaveOccurred())
 			Expect(plain(out)).To(Equal(plain(`
@@ -321,6 +325,14 @@ func grant(ctx context.Context, user, namespace string) {
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: user}, Subjects: subjects,
 		RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: user},
 	})).To(Succeed())
+	config := plane.Config()
+	config.Impersonate.UserName = user
+	theirs, err := client.New(config, client.Options{Scheme: api.Scheme(), Mapper: api.RESTMapper()})
+	Expect(err).NotTo(HaveOccurred())
+	Eventually(func(g Gomega) { // The API server has to hear of it.
+		g.Expect(theirs.List(ctx, &v1alpha1.RegionList{})).To(Succeed())
+		g.Expect(theirs.List(ctx, &v1alpha1.MandelboxList{}, client.InNamespace(namespace))).To(Succeed())
+	}).WithTimeout(time.Minute).Should(Succeed())
 }
 
 // kubeconfigOf is the administrator's kubeconfig, used as somebody else in a namespace.

@@ -96,7 +96,7 @@ func runAs(ctx context.Context, kubeconfig string, args ...string) (stdout, stde
 }
 
 var (
-	ages   = regexp.MustCompile(`\b(\d+h)?(\d+m)?\d+s\b`)
+	ages   = regexp.MustCompile(`\b(\d+[dhms])+\b`)
 	spaces = regexp.MustCompile(` +`)
 )
 

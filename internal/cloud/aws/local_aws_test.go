@@ -24,7 +24,7 @@ import (
 const (
 	image      = "ami-0123456789abcdef0"
 	ecsCluster = "mandelbox"
-	patience   = 10 * time.Second
+	patience   = time.Minute
 )
 
 // localAWS is a local AWS, which holds the manager of the cluster c1 to its policy, and

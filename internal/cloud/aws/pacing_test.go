@@ -77,9 +77,9 @@ func TestThrottlingSlowsTheOffenderOnly(t *testing.T) {
 func TestAPaceIsKeptByAllClientsOfAnAccountsRegion(t *testing.T) {
 	t.Parallel()
 	g, l := NewWithT(t), newLocalAWS(t)
-	_, err := l.AddFault(awsemu.Fault{Operation: "DescribeSubnets", Action: awsemu.ActionThrottle, Count: 3})
+	_, err := l.AddFault(awsemu.Fault{Operation: "DescribeSubnets", Action: awsemu.ActionThrottle, Count: 6})
 	g.Expect(err).NotTo(HaveOccurred())
-	for range 3 {
+	for range 6 { // So often that the next waits for seconds.
 		_, err := l.api.Subnets(t.Context(), cloud.Selector{})
 		g.Expect(cloud.KindOf(err)).To(Equal(cloud.KindThrottled))
 	}
@@ -128,7 +128,7 @@ func TestHeldBackCallsEndWithTheirCallers(t *testing.T) {
 	g.Eventually(func() error {
 		_, err := l.api.LaunchHosts(t.Context(), launch)
 		return err
-	}).WithTimeout(6 * patience).Should(Succeed())
+	}).WithTimeout(patience).Should(Succeed())
 	hosts, err := l.api.ListHosts(t.Context())
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(hosts).To(HaveLen(1), "the token made repeating it harmless")

@@ -42,7 +42,7 @@ func TestARegionIsObserved(t *testing.T) {
 	region, err := regions.Ensure(ctx, l.target)
 	g.Expect(err).NotTo(HaveOccurred())
 	observer, api := region.Observer(), region.API()
-	g.Eventually(observer.Synced).Should(BeTrue())
+	g.Eventually(observer.Synced).WithTimeout(patience).Should(BeTrue())
 
 	_, err = api.EnsureCluster(ctx, ofOurs)
 	g.Expect(err).NotTo(HaveOccurred())
