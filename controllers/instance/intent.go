@@ -92,8 +92,8 @@ func (l *Launcher) adopt(ctx context.Context, group []order) error {
 }
 
 // abandoned says whether nobody can be at work on the missing intents of a launch any
-// more: this manager is the later one, or all that another could write or launch would
-// be to be seen by now. The lock is held.
+// more: this manager is the later one, or another has given up writing them, and what it
+// called for before that would be to be seen. The lock is held.
 func (l *Launcher) abandoned(launch *v1alpha1.Launch, o *cloud.Observer) bool {
 	return launch.Time.Time.Before(l.started) || o.HostsListedSince(launch.Time.Add(intendTimeout+clockSkew))
 }

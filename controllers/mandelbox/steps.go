@@ -167,7 +167,10 @@ func (s *scope) loseHost(how string) {
 }
 
 // hold puts the finalizer on, before the first call that makes something, unless the
-// session came with it: by the webhook that adds it, see package webhook.
+// session came with it: by the webhook that adds it, see package webhook. Then nothing
+// proves before the call that this version is the newest, as writing it does: what is
+// started for a session that was deleted, or placed anew, is found by remove's listing,
+// by stopEarlier or as an orphan, and stopped.
 func (r *Reconciler) hold(ctx context.Context, s *scope) error {
 	if controllerutil.ContainsFinalizer(s.mandelbox, v1alpha1.MandelboxFinalizer) {
 		return nil

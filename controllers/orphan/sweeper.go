@@ -50,7 +50,7 @@ const (
 
 // Sweeper looks for orphans in every open region. It runs on the leader.
 type Sweeper struct {
-	// Client reads Regions from the cache.
+	// Client reads Regions, Instances and Mandelboxes from the cache.
 	Client client.Reader
 	// Live reads past the cache: only it can prove that an object is absent.
 	Live client.Reader
