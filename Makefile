@@ -6,7 +6,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 IMG ?= mandelbox-operator:$(VERSION)
 # How many compilers build the control plane, and how many packages are tested, at once.
 JOBS ?= 2
-TEST_TIMEOUT ?= 20m
+TEST_TIMEOUT ?= 40m
 PKG ?= ./...
 # The version before this one.
 FROM ?= v0.1.0
