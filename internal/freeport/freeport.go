@@ -26,7 +26,7 @@ const (
 // Find returns a port of the loopback interface that nobody listens on.
 func Find(ctx context.Context) (int, error) {
 	var err error
-	for range tries {
+	for n := 0; n < tries && ctx.Err() == nil; n++ {
 		port := first + rand.N(count)
 		var listener net.Listener
 		listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort("localhost", strconv.Itoa(port)))
@@ -35,9 +35,6 @@ func Find(ctx context.Context) (int, error) {
 		}
 		if err == nil {
 			return port, nil
-		}
-		if ctx.Err() != nil {
-			break
 		}
 	}
 	return 0, fmt.Errorf("looking for a free port: %w", errors.Join(ctx.Err(), err))
