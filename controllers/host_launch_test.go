@@ -94,7 +94,7 @@ var _ = Describe("A host that is launched", func() {
 		hosts, err := w.hosts(ctx, v1alpha1.InstanceActive)()
 		Expect(err).NotTo(HaveOccurred())
 		Expect(condition(&hosts[0], v1alpha1.ConditionWarmed)).To(Equal("True/Warmed"))
-		Expect(w.calls("RunTask")).To(Equal(1))
+		Expect(w.aws.Requests(awsemu.RequestFilter{Operation: "RunTask"})).To(HaveLen(1))
 	})
 
 	It("says that its warm-up failed and takes no session", func(ctx context.Context) {

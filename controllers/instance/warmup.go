@@ -95,7 +95,7 @@ func (r *Reconciler) warmupTask(s *scope) cloud.TaskRun {
 	return cloud.TaskRun{
 		Token:            cloud.TaskToken(warmupStarter+string(i.UID), 1),
 		TaskDefinition:   s.row.TaskDefinition,
-		InstanceID:       i.Status.InstanceID,
+		InstanceID:       s.member.InstanceID,
 		ContainerHostARN: s.member.ARN,
 		StartedBy:        warmupStarter + string(i.UID),
 		ContainerName:    s.row.ContainerName,
