@@ -66,7 +66,7 @@ crashtest: controlplane ## Kill the manager at every write that it makes, and ch
 BENCHES := bench-assign bench-launch bench-idle bench-scale bench-failover
 
 .PHONY: bench $(BENCHES)
-bench: $(BENCHES) bench-plot ## Run every benchmark, one after the other: half an hour in which the machine should do nothing else.
+bench: $(BENCHES) bench-plot ## Run every benchmark, one after the other: forty minutes in which the machine should do nothing else.
 bench-assign: ## Measure how fast sessions get their slots, beside bare clients' writes; ARGS="--only steady" runs a part.
 bench-launch: ## Measure what a thousand hosts at once cost, and how soon they are Active.
 bench-idle: ## Measure what a fleet costs in which nothing happens.

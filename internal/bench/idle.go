@@ -140,7 +140,7 @@ func (w *world) settle(ctx context.Context, m *process) error {
 		return err
 	}
 	writes, err := w.audit.since(first)
-	w.say("settled %.0fs after the manager's start: %s", since.Sub(began).Seconds(), describe(mix(writes)))
+	w.say("settled in %.0fs: %s", since.Sub(began).Seconds(), describe(mix(writes)))
 	return err
 }
 
