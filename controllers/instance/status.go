@@ -79,6 +79,8 @@ func setLaunched(s *scope, c status.Writer) {
 		c.Set(v1alpha1.ConditionLaunched, false, v1alpha1.ReasonLaunching, fmt.Sprintf("%s is %s", s.host.InstanceID, s.host.State))
 	case s.refusal != nil:
 		c.Set(v1alpha1.ConditionLaunched, false, refusalReason(s.refusal), s.refusal.err.Error())
+	case s.adopting:
+		c.Set(v1alpha1.ConditionLaunched, false, v1alpha1.ReasonLaunching, "finding out whether a host that belongs to no Instance can be taken over")
 	case s.instance.Status.InstanceID == "":
 		c.Set(v1alpha1.ConditionLaunched, false, v1alpha1.ReasonLaunching, launchingMessage(s.instance))
 	}
