@@ -27,7 +27,7 @@ const (
 func Find(ctx context.Context) (int, error) {
 	var err error
 	for n := 0; n < tries && ctx.Err() == nil; n++ {
-		port := first + rand.N(count)
+		port := first + rand.N(count) //nolint:gosec // Which of them is no secret.
 		var listener net.Listener
 		listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort("localhost", strconv.Itoa(port)))
 		if err == nil {
