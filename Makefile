@@ -135,7 +135,7 @@ govulncheck: ## Look for known vulnerabilities that the code reaches; GOVULNDB n
 test: controlplane chromium ## Run every test with the race detector, on a real control plane; PKG narrows it.
 	$(GO) test -race -shuffle=on -timeout $(TEST_TIMEOUT) -p $(JOBS) $(PKG)
 ifeq ($(PKG),./...)
-	@for module in $(TESTED_MODULES); do echo "testing $$module"; (cd $$module && $(GO) test -p $(JOBS) ./...) || exit 1; done
+	@for module in $(TESTED_MODULES); do echo "testing $$module"; (cd $$module && $(GO) test -timeout $(TEST_TIMEOUT) -p $(JOBS) ./...) || exit 1; done
 endif
 
 ##@ Build
