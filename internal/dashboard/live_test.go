@@ -98,7 +98,7 @@ var _ = Describe("With an API server", Ordered, func() {
 		t.says("#link", HavePrefix("Behind since "))
 		Expect(t.count(".host")).To(Equal(2), "what was seen last is still there")
 		Expect(plane.StartAPIServer(ctx)).To(Succeed())
-		// After a while they are up to a minute apart that it looks for the API server.
+		// An informer that failed for a while tries again once a minute at the latest.
 		Eventually(func() string { return t.text("#link") }).WithTimeout(3 * patience).Should(Equal("Live"))
 		Expect(viewtest.Put(ctx, api, viewtest.Host("east-3", "us-east-1", "stable", 2))).To(Succeed())
 		Eventually(func() int { return t.count(".host") }).WithTimeout(patience).Should(Equal(3))

@@ -11,7 +11,9 @@ import (
 	"time"
 )
 
-// TestAListingIsPaced holds that pages are asked for at a rate, whatever each takes.
+// TestAListingIsPaced holds that pages are asked for at a rate, whatever each takes. The
+// sleeps are how long pages take, by the bubble's clock: no time passes in them, and what
+// passes is exact. See https://pkg.go.dev/testing/synctest.
 func TestAListingIsPaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
